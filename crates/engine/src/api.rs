@@ -1,0 +1,140 @@
+//! What crosses the engine's boundary.
+
+use std::time::{Duration, Instant};
+
+use exec::SampledToken;
+use types::{SamplingParams, TokenId};
+
+/// A validated, tokenized, bounded request for one sequence.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The prompt, `1..max_model_len` tokens.
+    pub prompt: Vec<TokenId>,
+    /// How tokens are chosen.
+    pub params: SamplingParams,
+    /// Tokens to generate at most; the context's end bounds it too. `0` only fills the prefix cache.
+    pub max_tokens: usize,
+    /// Tokens that end the answer (end of generation); empty to ignore them.
+    pub stop_token_ids: Vec<TokenId>,
+    /// Larger runs first; equal priorities run in order of arrival.
+    pub priority: i32,
+    /// Whether the prompt's blocks may be taken from, and left in, the prefix cache.
+    pub cache_prompt: bool,
+    /// When the request fails if it has not ended.
+    pub deadline: Option<Instant>,
+}
+
+/// What happens to a request.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The next token of the answer. A token that ends generation is not sent; it shows in [`Finished`].
+    Token(SampledToken),
+    /// The answer is complete. The last event.
+    Finished(Finished),
+    /// The request could not be completed. The last event.
+    Failed(FailReason),
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model chose a token that ends generation.
+    EndOfGeneration(TokenId),
+    /// `max_tokens` were generated.
+    Length,
+    /// The context is full.
+    ContextFull,
+    /// The caller dropped the response or asked for it.
+    Aborted,
+}
+
+/// The end of an answer and its figures.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Why it ended.
+    pub reason: FinishReason,
+    /// Tokens of the prompt.
+    pub num_prompt_tokens: usize,
+    /// Those of them that the prefix cache already held.
+    pub num_cached_tokens: usize,
+    /// Tokens generated, an ending token included.
+    pub num_generated_tokens: usize,
+    /// From submission to the first step.
+    pub queue_time: Duration,
+    /// From the first step to the first token.
+    pub prefill_time: Duration,
+    /// From the first token to the last.
+    pub decode_time: Duration,
+}
+
+/// Why a request failed after it was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FailReason {
+    /// Its deadline passed.
+    #[error("the request's deadline passed")]
+    DeadlineExceeded,
+    /// The engine is shutting down and its drain deadline passed.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The executor failed in a step that computed the request.
+    #[error("the executor failed: {0}")]
+    Executor(String),
+}
+
+/// Why a request was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The waiting queue is full; try again later.
+    #[error("the queue is full ({limit} requests are waiting)")]
+    QueueFull {
+        /// The queue's limit.
+        limit: usize,
+    },
+    /// The prompt does not fit.
+    #[error("the prompt has {num_prompt_tokens} tokens, the context holds {max_model_len}")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        num_prompt_tokens: usize,
+        /// Tokens that one sequence may have.
+        max_model_len: usize,
+    },
+    /// The prompt is empty or names a token outside the vocabulary.
+    #[error("invalid prompt: {0}")]
+    InvalidPrompt(String),
+    /// The engine drains or has stopped.
+    #[error("the engine is shutting down")]
+    ShuttingDown,
+}
+
+/// A snapshot of the engine's counters since its start, and gauges.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EngineStats {
+    /// Sequences in the running batch.
+    pub num_running: usize,
+    /// Requests waiting for their first step or preempted.
+    pub num_waiting: usize,
+    /// Blocks of the pool.
+    pub num_blocks: usize,
+    /// Blocks that hold tokens of running sequences.
+    pub num_used_blocks: usize,
+    /// Prompt tokens looked up in the prefix cache.
+    pub prefix_queries: u64,
+    /// Prompt tokens found there.
+    pub prefix_hits: u64,
+    /// Sequences preempted.
+    pub num_preemptions: u64,
+    /// Prompt tokens computed.
+    pub prompt_tokens: u64,
+    /// Tokens generated.
+    pub generated_tokens: u64,
+    /// Steps run.
+    pub num_steps: u64,
+    /// Sum over steps of their sequences.
+    pub busy_seqs: u64,
+    /// Time spent in steps that computed prompt tokens.
+    pub prefill_time: Duration,
+    /// Time spent in steps that only decoded.
+    pub decode_time: Duration,
+    /// The longest sequence seen, in tokens.
+    pub max_seq_tokens: usize,
+}

@@ -1,0 +1,56 @@
+//! The trait that every backend implements.
+
+use crate::{StepOutput, StepPlan};
+
+/// What an executor can hold, fixed once it is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// KV blocks in the pool ([`types::BLOCK_SIZE`] tokens each).
+    pub num_blocks: usize,
+    /// Sequences in one step at most.
+    pub max_num_seqs: usize,
+    /// Tokens in one step at most, over all sequences.
+    pub max_num_batched_tokens: usize,
+    /// Tokens in one sequence at most (prompt and answer).
+    pub max_model_len: usize,
+    /// Size of the vocabulary: token ids are below it.
+    pub vocab_size: usize,
+}
+
+/// A launched step, to be handed back to [`Executor::collect`].
+#[derive(Debug)]
+#[must_use = "a launched step must be collected"]
+pub struct Ticket(pub u64);
+
+/// Why a step could not be computed. The engine fails the step's requests and stops.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// The plan breaks the boundary's contract; a bug above this crate.
+    #[error("invalid step plan: {0}")]
+    InvalidPlan(String),
+    /// The device failed.
+    #[error("device error: {0}")]
+    Device(String),
+}
+
+/// Computes steps. Implementations own the weights, the KV blocks and the device.
+///
+/// A step is launched and collected in two calls, so that the caller can work while the device computes. Tickets are
+/// collected in the order of their launch; at most one step is in flight.
+pub trait Executor: Send {
+    /// What the executor can hold.
+    fn capacity(&self) -> Capacity;
+
+    /// Starts a step.
+    ///
+    /// # Errors
+    /// [`ExecError::InvalidPlan`] when the plan exceeds the capacity or names a block outside the pool;
+    /// [`ExecError::Device`] when the device refuses the work.
+    fn launch(&mut self, plan: StepPlan) -> Result<Ticket, ExecError>;
+
+    /// Waits for a step and returns the tokens it chose.
+    ///
+    /// # Errors
+    /// [`ExecError::Device`] when the device failed during the step.
+    fn collect(&mut self, ticket: Ticket) -> Result<StepOutput, ExecError>;
+}

@@ -1,0 +1,12 @@
+//! The boundary between the scheduler and whatever computes: plain owned data in, plain owned data out.
+//!
+//! A step is a list of sequences, each with the tokens to compute now. A decode is a sequence with one token, a
+//! prefill chunk one with many; no flag tells them apart. No tensor, text or wire type crosses here.
+//!
+//! Invariant: this crate computes nothing and knows no device.
+
+mod executor;
+mod plan;
+
+pub use executor::{Capacity, ExecError, Executor, Ticket};
+pub use plan::{SampleSpec, SampledToken, SeqOutput, SeqStep, StepOutput, StepPlan};

@@ -1,0 +1,175 @@
+//! An open model: one file or all the files of a split.
+
+use std::{collections::HashMap, fs::File, path::Path};
+
+use memmap2::Mmap;
+use quant::GgmlType;
+
+use crate::{
+    GgufError, Metadata,
+    header::{self, TensorEntry},
+    split,
+};
+
+/// A parsed GGUF. Tensor data stays where it is (mapped or embedded) and is borrowed from here.
+pub struct Gguf {
+    version: u32,
+    metadata: Metadata,
+    tensors: Vec<TensorInfo>,
+    by_name: HashMap<String, usize>,
+    shards: Vec<Bytes>,
+}
+
+/// A tensor of a [`Gguf`].
+#[derive(Clone, Debug)]
+pub struct TensorInfo {
+    /// Its name, e.g. `blk.0.attn_q.weight`.
+    pub name: String,
+    /// Its dimensions, fastest-varying first: `[columns, rows, ...]`.
+    pub shape: Vec<usize>,
+    /// How its weights are stored.
+    pub ggml_type: GgmlType,
+    /// Its size in bytes.
+    pub num_bytes: usize,
+    shard_idx: usize,
+    offset: usize,
+}
+
+impl TensorInfo {
+    /// Number of weights.
+    #[must_use]
+    pub fn num_weights(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+enum Bytes {
+    Mapped(Mmap),
+    Static(&'static [u8]),
+    Owned(Vec<u8>),
+}
+
+impl Bytes {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Static(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Gguf {
+    /// Maps a file; the first file of a split opens all its siblings.
+    ///
+    /// # Errors
+    /// [`GgufError`] when a file cannot be read or is not a sound GGUF.
+    pub fn open(path: &Path) -> Result<Self, GgufError> {
+        let first = map(path)?;
+        let mut gguf = Self::from_shard(Bytes::Mapped(first))?;
+        for sibling in split::siblings(path, &gguf.metadata)? {
+            gguf.add_shard(Bytes::Mapped(map(&sibling)?))?;
+        }
+        split::check_tensor_count(&gguf.metadata, gguf.tensors.len())?;
+        Ok(gguf)
+    }
+
+    /// Parses a model that is embedded in the program.
+    ///
+    /// # Errors
+    /// [`GgufError`] when the bytes are not a sound GGUF.
+    pub fn from_static(bytes: &'static [u8]) -> Result<Self, GgufError> {
+        Self::from_shard(Bytes::Static(bytes))
+    }
+
+    /// Parses a model held in memory.
+    ///
+    /// # Errors
+    /// [`GgufError`] when the bytes are not a sound GGUF.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, GgufError> {
+        Self::from_shard(Bytes::Owned(bytes))
+    }
+
+    /// The format version, 2 or 3.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The metadata (of the first file of a split).
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Mutable metadata, for overrides from the command line.
+    pub fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
+    /// All tensors, in file order.
+    #[must_use]
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// The tensor with this name.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.by_name.get(name).map(|&i| &self.tensors[i])
+    }
+
+    /// The bytes of one of this file's tensors.
+    #[must_use]
+    pub fn data(&self, tensor: &TensorInfo) -> &[u8] {
+        &self.shards[tensor.shard_idx].as_slice()[tensor.offset..tensor.offset + tensor.num_bytes]
+    }
+
+    /// Bytes of all files together.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.shards.iter().map(|s| s.as_slice().len() as u64).sum()
+    }
+
+    /// Bytes of all tensors together.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.tensors.iter().map(|t| t.num_bytes as u64).sum()
+    }
+
+    fn from_shard(bytes: Bytes) -> Result<Self, GgufError> {
+        let mut gguf = Self {
+            version: 0,
+            metadata: Metadata::default(),
+            tensors: Vec::new(),
+            by_name: HashMap::new(),
+            shards: Vec::new(),
+        };
+        gguf.metadata = gguf.add_shard(bytes)?;
+        Ok(gguf)
+    }
+
+    fn add_shard(&mut self, bytes: Bytes) -> Result<Metadata, GgufError> {
+        let header = header::parse(bytes.as_slice())?;
+        self.version = header.version;
+        let shard_idx = self.shards.len();
+        for entry in header.tensors {
+            let TensorEntry { name, shape, ggml_type, offset, num_bytes } = entry;
+            if self.by_name.insert(name.clone(), self.tensors.len()).is_some() {
+                let found = "in two files of the split";
+                return Err(GgufError::invalid(format!("tensor `{name}`"), found, "one place per tensor"));
+            }
+            self.tensors.push(TensorInfo { name, shape, ggml_type, num_bytes, shard_idx, offset });
+        }
+        self.shards.push(bytes);
+        Ok(header.metadata)
+    }
+}
+
+fn map(path: &Path) -> Result<Mmap, GgufError> {
+    let io = |source| GgufError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io)?;
+    // SAFETY: the mapping is read-only and private to this process. A writer that truncates the file while it is
+    // served would fault the process; that is the accepted price of not copying gigabytes, as in llama.cpp.
+    unsafe { Mmap::map(&file) }.map_err(io)
+}

@@ -1,0 +1,22 @@
+//! The GGUF container: versions 2 and 3, every metadata type, split files, memory-mapped.
+//!
+//! Every count, length and offset is checked against the bytes that are there before it is used: a file is hostile
+//! until it parsed. Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
+//!
+//! Invariant: parsing allocates at most a small multiple of the file's own size, and never panics.
+
+mod builder;
+mod cursor;
+mod error;
+mod file;
+mod header;
+mod metadata;
+mod split;
+mod value;
+
+pub use builder::Builder;
+pub use error::GgufError;
+pub use file::{Gguf, TensorInfo};
+pub use metadata::Metadata;
+pub use quant::GgmlType;
+pub use value::{Array, Value};

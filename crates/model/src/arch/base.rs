@@ -1,0 +1,73 @@
+//! What the metadata of every llama-like decoder has in common.
+
+use gguf::{Gguf, GgufError};
+
+use crate::{Activation, Attention, DecoderSpec, Ffn, LayerSpec, Mask, ModelError, Rope, RopeStyle, keys::Keys, rope};
+
+const MAX_LAYERS: usize = 1_024;
+const MAX_SIZE: usize = 1 << 20;
+const MAX_CONTEXT: usize = 1 << 24;
+
+/// Reads a llama-like decoder; the architecture's file then changes what differs.
+pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle) -> Result<DecoderSpec, ModelError> {
+    let hidden_size = keys.require_size("embedding_length", MAX_SIZE)?;
+    let num_layers = keys.require_size("block_count", MAX_LAYERS)?;
+    let attention = attention(keys, hidden_size, style)?;
+    let ffn = Ffn::Gated { size: keys.require_size("feed_forward_length", MAX_SIZE)?, activation: Activation::Silu };
+    let layer = LayerSpec { attention, ffn, post_norms: false };
+    Ok(DecoderSpec {
+        arch: keys.arch,
+        name: keys.metadata.str("general.name")?.unwrap_or_default().to_owned(),
+        vocab_size: vocab_size(gguf)?,
+        hidden_size,
+        context_length: keys.require_size("context_length", MAX_CONTEXT)?,
+        embedding_scale: 1.0,
+        norm_eps: keys.require_positive("attention.layer_norm_rms_epsilon")?,
+        layers: vec![layer; num_layers],
+        logit_softcap: None,
+    })
+}
+
+fn attention(keys: &Keys<'_>, hidden_size: usize, style: RopeStyle) -> Result<Attention, ModelError> {
+    let num_heads = keys.require_size("attention.head_count", MAX_SIZE)?;
+    let num_kv_heads = keys.size("attention.head_count_kv", MAX_SIZE)?.unwrap_or(num_heads);
+    if num_heads % num_kv_heads != 0 {
+        let expected = format!("a divisor of the {num_heads} query heads");
+        return Err(GgufError::invalid(keys.key("attention.head_count_kv"), num_kv_heads, expected).into());
+    }
+    let head_dim = match keys.size("attention.key_length", MAX_SIZE)? {
+        Some(n) => n,
+        None if hidden_size % num_heads == 0 => hidden_size / num_heads,
+        None => return Err(GgufError::MissingKey(keys.key("attention.key_length")).into()),
+    };
+    if let Some(value) = keys.size("attention.value_length", MAX_SIZE)?.filter(|&v| v != head_dim) {
+        return Err(ModelError::Unsupported {
+            key: keys.key("attention.value_length"),
+            found: value.to_string(),
+            supported: format!("{head_dim}, the key length"),
+        });
+    }
+    let dim = keys.size("rope.dimension_count", MAX_SIZE)?.unwrap_or(head_dim);
+    if dim > head_dim || dim % 2 != 0 || head_dim % 2 != 0 {
+        let expected = format!("an even number up to the head size {head_dim}");
+        return Err(GgufError::invalid(keys.key("rope.dimension_count"), dim, expected).into());
+    }
+    let theta = keys.positive("rope.freq_base")?.unwrap_or(10_000.0);
+    Ok(Attention {
+        num_heads,
+        num_kv_heads,
+        head_dim,
+        mask: Mask::Full,
+        rope: Rope { style, dim, theta, linear_factor: rope::linear_factor(keys)? },
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        qk_norm: false,
+        softcap: None,
+    })
+}
+
+/// The rows of the embedding table are the vocabulary.
+fn vocab_size(gguf: &Gguf) -> Result<usize, ModelError> {
+    let name = "token_embd.weight";
+    let embedding = gguf.tensor(name).ok_or_else(|| ModelError::MissingTensor(name.to_owned()))?;
+    Ok(embedding.shape.get(1).copied().unwrap_or(1))
+}

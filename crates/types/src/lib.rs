@@ -1,0 +1,12 @@
+//! Ids and sampling parameters that cross more than one crate boundary.
+//!
+//! Invariant: plain data without dependencies; nothing here can fail, allocate a device or know about text.
+
+mod ids;
+mod sampling_params;
+
+pub use ids::{BlockId, RequestId, SeqId, TokenId};
+pub use sampling_params::SamplingParams;
+
+/// Tokens in one KV cache block.
+pub const BLOCK_SIZE: usize = 16;
