@@ -7,6 +7,9 @@
 
 mod executor;
 mod plan;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod validate;
 
 pub use executor::{Capacity, ExecError, Executor, Ticket};
 pub use plan::{SampleSpec, SampledToken, SeqOutput, SeqStep, StepOutput, StepPlan};

@@ -30,8 +30,9 @@ pub struct SeqStep {
     pub token_ids: Vec<TokenId>,
     /// Tokens of the sequence whose keys and values already lie in its blocks.
     pub num_computed_tokens: usize,
-    /// The sequence's blocks in order; covers `num_computed_tokens + token_ids.len()` positions.
-    pub block_table: Vec<BlockId>,
+    /// The sequence's blocks in order; covers `num_computed_tokens + token_ids.len()` positions. Shared with the
+    /// scheduler until the table grows, so that a step does not copy it.
+    pub block_table: Arc<Vec<BlockId>>,
     /// How to choose the token after the last of `token_ids`; `None` in the middle of a prompt.
     pub sample: Option<SampleSpec>,
 }

@@ -1,0 +1,231 @@
+//! A deterministic executor for tests: the next token is a hash of the whole sequence as its blocks hold it.
+//!
+//! It stores token ids in its paged blocks and reads them back through the block table, so that a wrong table, a lost
+//! block, a wrong position or a recomputation with other tokens changes the text. Batching, chunking, preemption and
+//! the prefix cache must not.
+
+use std::sync::mpsc;
+
+use types::{BLOCK_SIZE, TokenId};
+
+use crate::{
+    Capacity, ExecError, Executor, SampleSpec, SampledToken, SeqOutput, SeqStep, StepOutput, StepPlan, Ticket,
+};
+
+/// The executor. See the module's documentation.
+pub struct FakeExecutor {
+    capacity: Capacity,
+    blocks: Vec<[Option<TokenId>; BLOCK_SIZE]>,
+    alphabet: Option<Vec<TokenId>>,
+    fault: Option<(u64, Fault)>,
+    gate: Option<GatedSide>,
+    num_launched: u64,
+    in_flight: Option<StepOutput>,
+}
+
+/// What goes wrong in a step, see [`FakeExecutor::failing_at`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `launch` returns [`ExecError::Device`].
+    Launch,
+    /// `collect` returns [`ExecError::Device`].
+    Collect,
+    /// `collect` panics.
+    Panic,
+    /// `collect` returns an output without any sequence.
+    EmptyOutput,
+}
+
+/// The test's side of a gated executor: it sees every launched plan and says when the step may end.
+///
+/// Dropping it lets all further steps run through.
+#[derive(Debug)]
+pub struct Gate {
+    launched: mpsc::Receiver<StepPlan>,
+    release: mpsc::SyncSender<()>,
+}
+
+struct GatedSide {
+    launched: mpsc::Sender<StepPlan>,
+    release: mpsc::Receiver<()>,
+}
+
+impl Gate {
+    /// Blocks until the next step is launched and returns its plan; `None` when the executor is gone.
+    #[must_use]
+    pub fn wait_launched(&self) -> Option<StepPlan> {
+        self.launched.recv().ok()
+    }
+
+    /// The plan of a step that was launched already, without waiting.
+    #[must_use]
+    pub fn try_launched(&self) -> Option<StepPlan> {
+        self.launched.try_recv().ok()
+    }
+
+    /// Lets one launched step end; blocks until the executor collects it.
+    pub fn release(&self) {
+        // A closed channel means that the executor is gone: nothing is left to release.
+        let _ = self.release.send(());
+    }
+}
+
+impl FakeExecutor {
+    /// An executor with an empty pool.
+    #[must_use]
+    pub fn new(capacity: Capacity) -> Self {
+        Self {
+            capacity,
+            blocks: vec![[None; BLOCK_SIZE]; capacity.num_blocks],
+            alphabet: None,
+            fault: None,
+            gate: None,
+            num_launched: 0,
+            in_flight: None,
+        }
+    }
+
+    /// Chooses only among these tokens (for tests that look at text); must not be empty.
+    #[must_use]
+    pub fn choosing_from(mut self, alphabet: Vec<TokenId>) -> Self {
+        assert!(!alphabet.is_empty(), "an empty alphabet leaves no token to choose");
+        self.alphabet = Some(alphabet);
+        self
+    }
+
+    /// Lets the step with this number (from 0) go wrong.
+    #[must_use]
+    pub fn failing_at(mut self, step_idx: u64, fault: Fault) -> Self {
+        self.fault = Some((step_idx, fault));
+        self
+    }
+
+    /// Every step waits for [`Gate::release`] before it ends.
+    #[must_use]
+    pub fn gated(mut self) -> (Self, Gate) {
+        let (launched_tx, launched_rx) = mpsc::channel();
+        let (release_tx, release_rx) = mpsc::sync_channel(0);
+        self.gate = Some(GatedSide { launched: launched_tx, release: release_rx });
+        (self, Gate { launched: launched_rx, release: release_tx })
+    }
+
+    /// The answer to a prompt computed directly, without blocks or batches: what every schedule must reproduce.
+    ///
+    /// `uniforms` are the draws of the sequence's tokens in order; one per token of the answer.
+    #[must_use]
+    pub fn reference(&self, prompt: &[TokenId], sample: &SampleSpec, uniforms: &[f64]) -> Vec<TokenId> {
+        let mut tokens = prompt.to_vec();
+        for &uniform in uniforms {
+            let next = self.choose(&tokens, &SampleSpec { uniform, ..sample.clone() });
+            tokens.push(next.token_id);
+        }
+        tokens.split_off(prompt.len())
+    }
+
+    fn compute(&mut self, seq: &SeqStep) -> Result<Option<SeqOutput>, ExecError> {
+        for (i, &token) in seq.token_ids.iter().enumerate() {
+            let position = seq.num_computed_tokens + i;
+            let block = seq.block_table[position / BLOCK_SIZE];
+            self.blocks[block.index()][position % BLOCK_SIZE] = Some(token);
+        }
+        let Some(sample) = &seq.sample else { return Ok(None) };
+        let tokens = (0..seq.num_tokens_after()).map(|position| {
+            let block = seq.block_table[position / BLOCK_SIZE];
+            self.blocks[block.index()][position % BLOCK_SIZE].ok_or_else(|| {
+                let id = seq.seq_id;
+                ExecError::InvalidPlan(format!("sequence {id} reads position {position}, which was never written"))
+            })
+        });
+        let tokens = tokens.collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(SeqOutput { seq_id: seq.seq_id, tokens: vec![self.choose(&tokens, sample)], logits: None }))
+    }
+
+    fn choose(&self, tokens: &[TokenId], sample: &SampleSpec) -> SampledToken {
+        let mut hash = Fnv::new();
+        tokens.iter().for_each(|token| hash.write(u64::from(token.0)));
+        if sample.params.temperature > 0.0 {
+            hash.write(sample.uniform.to_bits());
+        }
+        if sample.params.has_penalties() {
+            let last_n = sample.params.repeat_last_n as usize;
+            let recent = &tokens[tokens.len().saturating_sub(last_n)..];
+            assert_eq!(sample.recent_tokens, recent, "recent tokens are the last {last_n} of the sequence");
+        }
+        let token_at = |offset: u64| {
+            let value = hash.finish().wrapping_add(offset);
+            match &self.alphabet {
+                Some(alphabet) => alphabet[(value % alphabet.len() as u64) as usize],
+                None => TokenId((value % self.capacity.vocab_size as u64) as u32),
+            }
+        };
+        let logprob_at = |offset: u64| -(offset as f32 + 1.0) / 4.0;
+        let num_logprobs = sample.params.num_logprobs;
+        SampledToken {
+            token_id: token_at(0),
+            logprob: num_logprobs.map_or(f32::NAN, |_| logprob_at(0)),
+            top_logprobs: (0..u64::from(num_logprobs.unwrap_or(0))).map(|i| (token_at(i), logprob_at(i))).collect(),
+        }
+    }
+
+    fn fault_now(&self, fault: Fault) -> bool {
+        // Steps are numbered from 0 and counted at their launch.
+        self.fault.is_some_and(|(at, what)| at + 1 == self.num_launched && what == fault)
+    }
+}
+
+impl Executor for FakeExecutor {
+    fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    fn launch(&mut self, plan: StepPlan) -> Result<Ticket, ExecError> {
+        assert!(self.in_flight.is_none(), "a step was launched before the last one was collected");
+        plan.validate(&self.capacity)?;
+        self.num_launched += 1;
+        if self.fault_now(Fault::Launch) {
+            return Err(ExecError::Device("launch failed on purpose".to_owned()));
+        }
+        let mut output = StepOutput::default();
+        for seq in &plan.seqs {
+            output.seqs.extend(self.compute(seq)?);
+        }
+        self.in_flight = Some(output);
+        if let Some(gate) = &self.gate {
+            // The test may have dropped its side: then nobody looks at the plans.
+            let _ = gate.launched.send(plan);
+        }
+        Ok(Ticket(self.num_launched))
+    }
+
+    fn collect(&mut self, ticket: Ticket) -> Result<StepOutput, ExecError> {
+        assert_eq!(ticket.0, self.num_launched, "tickets are collected in the order of their launch");
+        let output = self.in_flight.take().expect("a ticket is given out for each launched step");
+        if let Some(gate) = &self.gate {
+            // A dropped gate is an open one.
+            let _ = gate.release.recv();
+        }
+        assert!(!self.fault_now(Fault::Panic), "panicked on purpose");
+        if self.fault_now(Fault::Collect) {
+            return Err(ExecError::Device("collect failed on purpose".to_owned()));
+        }
+        Ok(if self.fault_now(Fault::EmptyOutput) { StepOutput::default() } else { output })
+    }
+}
+
+/// FNV-1a over 64-bit words with a final mix; stable over platforms and runs.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn write(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3);
+    }
+
+    fn finish(&self) -> u64 {
+        let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 29)
+    }
+}

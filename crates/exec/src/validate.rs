@@ -1,0 +1,103 @@
+//! The checks every executor makes before it trusts a plan.
+
+use types::BLOCK_SIZE;
+
+use crate::{Capacity, ExecError, SeqStep, StepPlan};
+
+impl StepPlan {
+    /// Checks the plan against what the executor can hold. Linear in the plan's size, cheap beside any step.
+    ///
+    /// # Errors
+    /// [`ExecError::InvalidPlan`] that names the sequence, the value and the limit.
+    pub fn validate(&self, capacity: &Capacity) -> Result<(), ExecError> {
+        if self.seqs.len() > capacity.max_num_seqs {
+            return Err(invalid(format!("{} sequences, the limit is {}", self.seqs.len(), capacity.max_num_seqs)));
+        }
+        let num_tokens = self.num_tokens();
+        if num_tokens > capacity.max_num_batched_tokens {
+            return Err(invalid(format!("{num_tokens} tokens, the limit is {}", capacity.max_num_batched_tokens)));
+        }
+        let mut ids: Vec<_> = self.seqs.iter().map(|seq| seq.seq_id).collect();
+        ids.sort_unstable();
+        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(invalid(format!("sequence {} occurs twice", pair[0])));
+        }
+        self.seqs.iter().try_for_each(|seq| seq.validate(capacity))
+    }
+}
+
+impl SeqStep {
+    fn validate(&self, capacity: &Capacity) -> Result<(), ExecError> {
+        let (id, num_after, num_blocks) = (self.seq_id, self.num_tokens_after(), self.block_table.len());
+        if self.token_ids.is_empty() {
+            return Err(invalid(format!("sequence {id} has no tokens to compute")));
+        }
+        if num_after > capacity.max_model_len {
+            let limit = capacity.max_model_len;
+            return Err(invalid(format!("sequence {id} would have {num_after} tokens, the limit is {limit}")));
+        }
+        if num_blocks * BLOCK_SIZE < num_after {
+            return Err(invalid(format!("sequence {id} has {num_blocks} blocks for {num_after} tokens")));
+        }
+        if let Some(token) = self.token_ids.iter().find(|token| token.index() >= capacity.vocab_size) {
+            let limit = capacity.vocab_size;
+            return Err(invalid(format!("sequence {id} has token {token}, the vocabulary {limit}")));
+        }
+        if let Some(block) = self.block_table.iter().find(|block| block.index() >= capacity.num_blocks) {
+            let limit = capacity.num_blocks;
+            return Err(invalid(format!("sequence {id} names block {block}, the pool has {limit}")));
+        }
+        Ok(())
+    }
+}
+
+fn invalid(message: String) -> ExecError {
+    ExecError::InvalidPlan(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use types::{BlockId, SeqId, TokenId};
+
+    use super::*;
+
+    const CAPACITY: Capacity =
+        Capacity { num_blocks: 4, max_num_seqs: 2, max_num_batched_tokens: 20, max_model_len: 32, vocab_size: 100 };
+
+    fn seq(id: u64, num_tokens: usize, blocks: &[u32]) -> SeqStep {
+        SeqStep {
+            seq_id: SeqId(id),
+            token_ids: vec![TokenId(7); num_tokens],
+            num_computed_tokens: 0,
+            block_table: Arc::new(blocks.iter().copied().map(BlockId).collect()),
+            sample: None,
+        }
+    }
+
+    fn check(seqs: Vec<SeqStep>, expect: &str) {
+        let result = StepPlan { seqs, finished: Vec::new() }.validate(&CAPACITY);
+        let message = result.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
+        assert!(message.contains(expect), "{message:?} does not hold {expect:?}");
+    }
+
+    #[test]
+    fn each_limit_is_checked() {
+        check(vec![seq(1, 16, &[0]), seq(2, 4, &[3])], "ok");
+        check(vec![seq(1, 1, &[0]), seq(2, 1, &[1]), seq(3, 1, &[2])], "3 sequences, the limit is 2");
+        check(vec![seq(1, 16, &[0]), seq(2, 5, &[1])], "21 tokens, the limit is 20");
+        check(vec![seq(1, 1, &[0]), seq(1, 1, &[1])], "sequence 1 occurs twice");
+        check(vec![seq(1, 0, &[0])], "no tokens");
+        check(vec![seq(1, 17, &[0])], "1 blocks for 17 tokens");
+        check(vec![seq(1, 1, &[4])], "names block 4, the pool has 4");
+    }
+
+    #[test]
+    fn positions_and_tokens_are_checked() {
+        let long = SeqStep { num_computed_tokens: 32, ..seq(1, 1, &[0, 1, 2]) };
+        check(vec![long], "would have 33 tokens, the limit is 32");
+        let foreign = SeqStep { token_ids: vec![TokenId(100)], ..seq(1, 1, &[0]) };
+        check(vec![foreign], "has token 100, the vocabulary 100");
+    }
+}
