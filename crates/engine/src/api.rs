@@ -8,7 +8,7 @@ use types::{SamplingParams, TokenId};
 /// A validated, tokenized, bounded request for one sequence.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The prompt, `1..max_model_len` tokens.
+    /// The prompt, `1..max_model_len` tokens (at least one position is left for the answer).
     pub prompt: Vec<TokenId>,
     /// How tokens are chosen.
     pub params: SamplingParams,
@@ -84,14 +84,14 @@ pub enum FailReason {
 /// Why a request was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    /// The waiting queue is full; try again later.
-    #[error("the queue is full ({limit} requests are waiting)")]
+    /// As many requests run and wait as the engine takes; try again later.
+    #[error("the queue is full ({limit} requests run or wait)")]
     QueueFull {
-        /// The queue's limit.
+        /// Requests that may run and wait together: the executor's sequences and [`crate::EngineConfig::max_waiting`].
         limit: usize,
     },
-    /// The prompt does not fit.
-    #[error("the prompt has {num_prompt_tokens} tokens, the context holds {max_model_len}")]
+    /// The prompt leaves no room for an answer.
+    #[error("the prompt has {num_prompt_tokens} tokens, prompt and answer together may have {max_model_len}")]
     PromptTooLong {
         /// Tokens of the prompt.
         num_prompt_tokens: usize,
@@ -101,9 +101,30 @@ pub enum SubmitError {
     /// The prompt is empty or names a token outside the vocabulary.
     #[error("invalid prompt: {0}")]
     InvalidPrompt(String),
-    /// The engine drains or has stopped.
+    /// The engine drains or was shut down.
     #[error("the engine is shutting down")]
     ShuttingDown,
+    /// The executor failed and the engine has stopped for good.
+    #[error("the engine has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Why the engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The executor's capacity cannot serve a single request.
+    #[error("the executor cannot serve: {field} is {value}, at least {limit} is needed")]
+    Capacity {
+        /// The field of [`exec::Capacity`].
+        field: &'static str,
+        /// Its value.
+        value: usize,
+        /// The least useful value.
+        limit: usize,
+    },
+    /// The operating system gave no thread.
+    #[error("cannot start the engine's thread: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 /// A snapshot of the engine's counters since its start, and gauges.
@@ -117,6 +138,8 @@ pub struct EngineStats {
     pub num_blocks: usize,
     /// Blocks that hold tokens of running sequences.
     pub num_used_blocks: usize,
+    /// Blocks that only the prefix cache holds; taken back when free ones run out.
+    pub num_cached_blocks: usize,
     /// Prompt tokens looked up in the prefix cache.
     pub prefix_queries: u64,
     /// Prompt tokens found there.

@@ -6,5 +6,16 @@
 //! Invariant: no HTTP, no text, no device here; the executor is a `Box<dyn Executor>`.
 
 mod api;
+mod config;
+mod engine;
+mod handle;
+mod inbox;
+mod response;
 
-pub use api::{EngineStats, Event, FailReason, FinishReason, Finished, Request, SubmitError};
+pub use api::{EngineStats, Event, FailReason, FinishReason, Finished, Request, StartError, SubmitError};
+pub use config::EngineConfig;
+pub use engine::Engine;
+pub use exec::{Capacity, Executor, SampledToken};
+pub use handle::EngineHandle;
+pub use response::Response;
+pub use types::{RequestId, SamplingParams, TokenId};

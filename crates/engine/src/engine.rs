@@ -1,0 +1,64 @@
+//! Starts an engine: checks what the executor can hold and gives the loop its thread.
+
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use exec::{Capacity, Executor};
+use types::BLOCK_SIZE;
+
+use crate::{
+    EngineConfig, EngineHandle, EngineStats, Event, FailReason, StartError,
+    handle::Shared,
+    inbox::{Inbox, Phase},
+};
+
+/// Starts engines, see [`Engine::start`].
+pub struct Engine;
+
+impl Engine {
+    /// Starts the step loop on a thread of its own.
+    ///
+    /// # Errors
+    /// [`StartError::Capacity`] when the executor cannot hold a single request, [`StartError::Thread`] when the
+    /// operating system gives no thread.
+    pub fn start(executor: Box<dyn Executor>, config: EngineConfig) -> Result<EngineHandle, StartError> {
+        let capacity = usable(executor.capacity())?;
+        let inbox = Arc::new(Inbox::new(capacity.max_num_seqs + config.max_waiting));
+        let stats = EngineStats { num_blocks: capacity.num_blocks, ..EngineStats::default() };
+        let shared = Arc::new(Shared { inbox, stats: Mutex::new(stats) });
+        let for_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || refuse_all(&for_thread))?;
+        Ok(EngineHandle::new(shared, capacity, thread))
+    }
+}
+
+/// The capacity with `max_model_len` cut to what the pool holds, so that no accepted request can outgrow it.
+fn usable(capacity: Capacity) -> Result<Capacity, StartError> {
+    let max_model_len = capacity.max_model_len.min(capacity.num_blocks * BLOCK_SIZE);
+    let at_least = |field, value, limit| {
+        if value < limit { Err(StartError::Capacity { field, value, limit }) } else { Ok(()) }
+    };
+    at_least("num_blocks", capacity.num_blocks, 1)?;
+    at_least("max_num_seqs", capacity.max_num_seqs, 1)?;
+    at_least("max_num_batched_tokens", capacity.max_num_batched_tokens, 1)?;
+    at_least("max_model_len", capacity.max_model_len, 2)?;
+    at_least("vocab_size", capacity.vocab_size, 1)?;
+    Ok(Capacity { max_model_len, ..capacity })
+}
+
+/// Stands in for the step loop until the scheduler is connected: every request fails.
+fn refuse_all(shared: &Shared) {
+    loop {
+        let delivery = shared.inbox.take(true);
+        shared.inbox.ended(delivery.submissions.len());
+        for submission in delivery.submissions {
+            let _ = submission.events.send(Event::Failed(FailReason::ShuttingDown));
+        }
+        if delivery.phase != Phase::Open {
+            shared.inbox.stop(None);
+            return;
+        }
+    }
+}
