@@ -1,7 +1,26 @@
-//! Block formats of GGUF weights, one file each.
+//! Block formats of GGUF weights, one file each, and dot products with them.
 //!
-//! [`GgmlType`] names every type a GGUF file can hold and its block geometry.
+//! [`GgmlType`] names every type a GGUF file can hold; [`Format`] is one that we can compute with. A [`Panel`] holds a
+//! few rows of a matrix, decoded once; [`Panel::multiply`] takes its dot products with many tokens' [`Activations`].
+//!
+//! Invariant: a dot product has the same bits on every [`Isa`], in every tile and beside any other tokens. Sums run
+//! over sixteen lanes in one fixed order ([`LANES`]), so batching never changes a result.
 
+mod activations;
+mod block;
+mod float16;
+mod format;
+mod formats;
 mod ggml_type;
+mod isa;
+mod kernels;
+mod panel;
+mod superblock;
 
+pub use activations::Activations;
+pub use float16::{f16_to_f32, f32_to_f16};
+pub use format::{Format, UnsupportedType};
 pub use ggml_type::GgmlType;
+pub use isa::{Isa, Kernel};
+pub use panel::{Layout, Panel, Precision};
+pub use superblock::{LANES, Lanes, Superblock, as_floats, as_floats_mut};

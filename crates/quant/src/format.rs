@@ -1,0 +1,123 @@
+//! The registry: from a type to the functions that compute with it.
+
+use std::marker::PhantomData;
+
+use crate::{
+    GgmlType, Isa, Superblock,
+    block::{BlockFormat, Blocks, DecodeRow, UnpackRow},
+    formats::{
+        bf16, f16, f32, iq4_nl, iq4_xs, mxfp4, nvfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0,
+        tq1_0, tq2_0,
+    },
+};
+
+/// One line per type.
+const REGISTRY: &[Format] = &[
+    Format::floats(GgmlType::F32, f32::decode),
+    Format::floats(GgmlType::F16, f16::decode),
+    Format::floats(GgmlType::BF16, bf16::decode),
+    Format::blocks::<q4_0::Q4_0, _, _, _>(),
+    Format::blocks::<q4_1::Q4_1, _, _, _>(),
+    Format::blocks::<q5_0::Q5_0, _, _, _>(),
+    Format::blocks::<q5_1::Q5_1, _, _, _>(),
+    Format::blocks::<q8_0::Q8_0, _, _, _>(),
+    Format::blocks::<q2_k::Q2K, _, _, _>(),
+    Format::blocks::<q3_k::Q3K, _, _, _>(),
+    Format::blocks::<q4_k::Q4K, _, _, _>(),
+    Format::blocks::<q5_k::Q5K, _, _, _>(),
+    Format::blocks::<q6_k::Q6K, _, _, _>(),
+    Format::blocks::<iq4_nl::Iq4Nl, _, _, _>(),
+    Format::blocks::<iq4_xs::Iq4Xs, _, _, _>(),
+    Format::blocks::<tq1_0::Tq1, _, _, _>(),
+    Format::blocks::<tq2_0::Tq2, _, _, _>(),
+    Format::blocks::<mxfp4::Mxfp4, _, _, _>(),
+    Format::blocks::<nvfp4::Nvfp4, _, _, _>(),
+];
+
+/// A type that we can compute with.
+#[derive(Debug)]
+pub struct Format {
+    /// Which one.
+    pub ggml_type: GgmlType,
+    decode_row: fn(Isa, &[u8], &mut [f32]),
+    pub(crate) unpack: Option<Unpack>,
+}
+
+/// How a block format becomes integers.
+#[derive(Debug)]
+pub(crate) struct Unpack {
+    /// Unpacks a row into superblocks, in the order of the weights.
+    pub(crate) row: fn(Isa, &[u8], &mut [Superblock]),
+    /// The largest byte it writes.
+    pub(crate) max_q: u8,
+}
+
+/// A type that we cannot compute with.
+#[derive(Debug, thiserror::Error)]
+#[error("tensor type {found} is not supported; supported are {}", supported_names())]
+pub struct UnsupportedType {
+    /// The type.
+    pub found: GgmlType,
+}
+
+fn supported_names() -> String {
+    REGISTRY.iter().map(|f| f.ggml_type.name()).collect::<Vec<_>>().join(", ")
+}
+
+impl Format {
+    /// The format of a type.
+    ///
+    /// # Errors
+    /// [`UnsupportedType`] when there is none.
+    pub fn of(ggml_type: GgmlType) -> Result<&'static Self, UnsupportedType> {
+        REGISTRY.iter().find(|f| f.ggml_type == ggml_type).ok_or(UnsupportedType { found: ggml_type })
+    }
+
+    /// Every format.
+    #[must_use]
+    pub fn all() -> &'static [Self] {
+        REGISTRY
+    }
+
+    /// Bytes of a row of `num_cols` weights.
+    ///
+    /// # Panics
+    /// When blocks do not divide the row; [`GgmlType::row_bytes`] tells before.
+    #[must_use]
+    pub fn row_bytes(&self, num_cols: usize) -> usize {
+        let len = self.ggml_type.block_len();
+        assert!(num_cols.is_multiple_of(len), "a row of {num_cols} weights in {} blocks of {len}", self.ggml_type);
+        num_cols / len * self.ggml_type.block_bytes()
+    }
+
+    /// Decodes a row to floats, bit for bit as the format defines it.
+    ///
+    /// # Panics
+    /// When `bytes` is not exactly the row of `out.len()` weights.
+    pub fn decode_row(&self, isa: Isa, bytes: &[u8], out: &mut [f32]) {
+        assert_eq!(bytes.len(), self.row_bytes(out.len()), "bytes of a row of {} weights", out.len());
+        (self.decode_row)(isa, bytes, out);
+    }
+
+    const fn floats(ggml_type: GgmlType, decode_row: fn(Isa, &[u8], &mut [f32])) -> Self {
+        Self { ggml_type, decode_row, unpack: None }
+    }
+
+    const fn blocks<F, const LEN: usize, const GROUPS: usize, const BYTES: usize>() -> Self
+    where
+        F: BlockFormat<LEN, GROUPS, BYTES>,
+    {
+        Self {
+            ggml_type: F::TYPE,
+            decode_row: |isa, bytes, out| {
+                isa.run(DecodeRow::<Blocks<F, LEN, GROUPS, BYTES>> { bytes, out, format: PhantomData });
+            },
+            unpack: Some(Unpack {
+                row: |isa, bytes, out| {
+                    isa.run(UnpackRow::<Blocks<F, LEN, GROUPS, BYTES>> { bytes, out, format: PhantomData });
+                },
+                max_q: F::MAX_Q,
+            }),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! `BF16`: the upper half of a little-endian `f32`.
+
+use crate::{Isa, Kernel};
+
+struct Decode<'a>(&'a [u8], &'a mut [f32]);
+
+impl Kernel for Decode<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (x, bytes) in self.1.iter_mut().zip(self.0.as_chunks().0) {
+            *x = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+        }
+    }
+}
+
+pub(crate) fn decode(isa: Isa, bytes: &[u8], out: &mut [f32]) {
+    isa.run(Decode(bytes, out));
+}

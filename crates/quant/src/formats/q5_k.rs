@@ -1,0 +1,28 @@
+//! `Q5_K`: `Q4_K` with a fifth bit. Block: `d` and `dmin` f16, 12 bytes of scales and minimums, 32 bytes of fifth bits,
+//! 128 bytes of nibbles. Bit `g` of byte `l` of the fifth bits belongs to weight `l` of group `g`.
+
+use super::q4_k::unpack_scales;
+use crate::{GgmlType, block::BlockFormat};
+
+pub(crate) struct Q5K;
+
+impl BlockFormat<256, 16, 176> for Q5K {
+    const TYPE: GgmlType = GgmlType::Q5_K;
+    const OFFSET: u8 = 0;
+    const MAX_Q: u8 = 31;
+
+    #[inline(always)]
+    fn unpack(block: &[u8; 176], q: &mut [u8; 256], scales: &mut [f32; 16], mins: &mut [f32; 16]) {
+        let (head, rest) = block.split_first_chunk().expect("176 bytes are more than 16");
+        let (high, nibbles) = rest.split_first_chunk::<32>().expect("160 bytes are more than 32");
+        unpack_scales(head, scales, mins);
+        let chunks = q.as_chunks_mut::<64>().0.iter_mut().zip(nibbles.as_chunks::<32>().0);
+        for (chunk_idx, (q, bytes)) in chunks.enumerate() {
+            for l in 0..32 {
+                let bits = high[l] >> (2 * chunk_idx);
+                q[l] = bytes[l] & 15 | (bits & 1) << 4;
+                q[l + 32] = bytes[l] >> 4 | (bits & 2) << 3;
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `Q6_K`: 256 weights `d * scale * (q - 32)` in groups of 16. Block: 128 bytes of low nibbles, 64 bytes of high bit
+//! pairs, 16 signed scales, `d` f16.
+//!
+//! Of a half's 128 weights, byte `l` of its 64 nibble bytes holds `l` and `l + 64`, byte `l` of its 32 high bytes the
+//! pairs of `l`, `l + 32`, `l + 64` and `l + 96`.
+
+use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+
+pub(crate) struct Q6K;
+
+impl BlockFormat<256, 16, 210> for Q6K {
+    const TYPE: GgmlType = GgmlType::Q6_K;
+    const OFFSET: u8 = 32;
+    const MAX_Q: u8 = 63;
+
+    #[inline(always)]
+    fn unpack(block: &[u8; 210], q: &mut [u8; 256], scales: &mut [f32; 16], _mins: &mut [f32; 16]) {
+        let d = read_f16(block, 208);
+        for i in 0..16 {
+            scales[i] = d * f32::from(block[192 + i].cast_signed());
+        }
+        for (half, q) in q.as_chunks_mut::<128>().0.iter_mut().enumerate() {
+            let low = &block[64 * half..][..64];
+            let high = &block[128 + 32 * half..][..32];
+            for l in 0..32 {
+                q[l] = low[l] & 15 | (high[l] & 3) << 4;
+                q[l + 32] = low[l + 32] & 15 | (high[l] & 12) << 2;
+                q[l + 64] = low[l] >> 4 | high[l] & 48;
+                q[l + 96] = low[l + 32] >> 4 | (high[l] & 192) >> 2;
+            }
+        }
+    }
+}

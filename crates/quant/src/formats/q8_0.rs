@@ -1,0 +1,20 @@
+//! `Q8_0`: 32 weights `d * q` with signed `q`. Block: `d` f16, 32 bytes.
+
+use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+
+pub(crate) struct Q8_0;
+
+impl BlockFormat<32, 2, 34> for Q8_0 {
+    const TYPE: GgmlType = GgmlType::Q8_0;
+    const OFFSET: u8 = 128;
+    const MAX_Q: u8 = 255;
+
+    #[inline(always)]
+    fn unpack(block: &[u8; 34], q: &mut [u8; 32], scales: &mut [f32; 2], _mins: &mut [f32; 2]) {
+        *scales = [read_f16(block, 0); 2];
+        for i in 0..32 {
+            // Flipping the sign bit adds 128.
+            q[i] = block[2 + i] ^ 128;
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `TQ2_0`: 256 ternary weights `d * (q - 1)` in two bits each. Block: 64 bytes, `d` f16.
+//!
+//! Byte `l` of a half's 32 holds its weights `l`, `l + 32`, `l + 64` and `l + 96`, the lowest bits first.
+
+use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+
+pub(crate) struct Tq2;
+
+impl BlockFormat<256, 16, 66> for Tq2 {
+    const TYPE: GgmlType = GgmlType::TQ2_0;
+    const OFFSET: u8 = 1;
+    const MAX_Q: u8 = 3;
+
+    #[inline(always)]
+    fn unpack(block: &[u8; 66], q: &mut [u8; 256], scales: &mut [f32; 16], _mins: &mut [f32; 16]) {
+        *scales = [read_f16(block, 64); 16];
+        for (q, bytes) in q.as_chunks_mut::<128>().0.iter_mut().zip(block.as_chunks::<32>().0) {
+            for j in 0..4 {
+                for l in 0..32 {
+                    q[32 * j + l] = bytes[l] >> (2 * j) & 3;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The kernels for AVX2 and FMA: two vectors hold the sixteen lanes.
+
+use std::arch::x86_64::{
+    __m256, __m256i, _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps,
+    _mm256_load_ps, _mm256_load_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8,
+    _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_store_ps, _mm256_store_si256,
+    _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
+};
+
+use super::{Tile, common_len, source_group, sum_lanes};
+use crate::{
+    Lanes, Superblock,
+    superblock::{LANES, SUPERBLOCK_LEN},
+};
+
+/// Vector `idx` of a superblock's eight.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load_q(q: &[u8; SUPERBLOCK_LEN], idx: usize) -> __m256i {
+    let bytes: &[u8] = &q[32 * idx..][..32];
+    // SAFETY: the slice is 32 bytes long, and a superblock's bytes start at a multiple of 64.
+    unsafe { _mm256_load_si256(bytes.as_ptr().cast()) }
+}
+
+/// Half of sixteen floats that start at a multiple of 64, as those of `Lanes` and of a superblock do.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load(floats: &[f32; LANES], half: usize) -> __m256 {
+    let floats: &[f32] = &floats[8 * half..][..8];
+    // SAFETY: the slice is one aligned vector.
+    unsafe { _mm256_load_ps(floats.as_ptr()) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn sum(halves: [__m256; 2]) -> f32 {
+    let mut lanes = Lanes::default();
+    for (out, vector) in lanes.0.as_chunks_mut::<8>().0.iter_mut().zip(halves) {
+        // SAFETY: each half of `Lanes` is one aligned vector.
+        unsafe { _mm256_store_ps(out.as_mut_ptr(), vector) };
+    }
+    sum_lanes(lanes.0)
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn interleave(blocks: &mut [Superblock]) {
+    for block in blocks {
+        let natural = *block;
+        for half in 0..2 {
+            // Groups 0 and 1 of four lie in a vector, the next two of this half two vectors on: transposing 4 x 4 words
+            // in each 128 bits.
+            let [a, b, c, d] = [0, 2, 4, 6].map(|k| load_q(&natural.q, k + half));
+            let (ab_lo, ab_hi) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let (cd_lo, cd_hi) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+            let interleaved = [
+                _mm256_unpacklo_epi64(ab_lo, cd_lo),
+                _mm256_unpackhi_epi64(ab_lo, cd_lo),
+                _mm256_unpacklo_epi64(ab_hi, cd_hi),
+                _mm256_unpackhi_epi64(ab_hi, cd_hi),
+            ];
+            for (v, vector) in interleaved.into_iter().enumerate() {
+                let bytes: &mut [u8] = &mut block.q[64 * v + 32 * half..][..32];
+                // SAFETY: the slice is one aligned vector.
+                unsafe { _mm256_store_si256(bytes.as_mut_ptr().cast(), vector) };
+            }
+        }
+        for p in 0..LANES {
+            block.scales[p] = natural.scales[source_group(p)];
+            block.terms[p] = natural.terms[source_group(p)];
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn dot_floats<const R: usize, const T: usize>(rows: [&[Lanes]; R], tokens: [&[Lanes]; T]) -> Tile<R, T> {
+    let len = common_len(rows, tokens);
+    // One half after the other: both together would not fit the sixteen registers.
+    let [low, high] = [0, 1].map(|half| {
+        let mut acc = [[_mm256_setzero_ps(); T]; R];
+        for i in 0..len {
+            for (w, acc) in rows.iter().zip(&mut acc) {
+                let w = load(&w[i].0, half);
+                for (x, acc) in tokens.iter().zip(acc) {
+                    *acc = _mm256_fmadd_ps(w, load(&x[i].0, half), *acc);
+                }
+            }
+        }
+        acc
+    });
+    std::array::from_fn(|r| std::array::from_fn(|t| sum([low[r][t], high[r][t]])))
+}
+
+/// `HIGH_BIT`: whether the weights' bytes use it.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn dot_ints<const R: usize, const T: usize, const HIGH_BIT: bool>(
+    rows: [&[Superblock]; R],
+    tokens: [&[Superblock]; T],
+) -> Tile<R, T> {
+    let len = common_len(rows, tokens);
+    let [low, high] = [0, 1].map(|half| {
+        let mut acc = [[_mm256_setzero_ps(); T]; R];
+        for i in 0..len {
+            for (w, acc) in rows.iter().zip(&mut acc) {
+                let w = &w[i];
+                let q = [0, 2, 4, 6].map(|k| load_q(&w.q, k + half));
+                let (scales, mins) = (load(&w.scales, half), load(&w.terms, half));
+                for (x, acc) in tokens.iter().zip(acc) {
+                    let x = &x[i];
+                    let mut dot = _mm256_setzero_si256();
+                    for (v, w) in q.into_iter().enumerate() {
+                        dot = dot_bytes::<HIGH_BIT>(dot, w, load_q(&x.q, 2 * v + half));
+                    }
+                    let scales = _mm256_mul_ps(scales, load(&x.scales, half));
+                    *acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scales, *acc);
+                    *acc = _mm256_fnmadd_ps(mins, load(&x.terms, half), *acc);
+                }
+            }
+        }
+        acc
+    });
+    std::array::from_fn(|r| std::array::from_fn(|t| sum([low[r][t], high[r][t]])))
+}
+
+/// Adds the products of four neighbouring bytes to each 32-bit lane of `acc`.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn dot_bytes<const HIGH_BIT: bool>(acc: __m256i, w: __m256i, x: __m256i) -> __m256i {
+    let ones = _mm256_set1_epi16(1);
+    if !HIGH_BIT {
+        return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), ones));
+    }
+    // A pair of products of bytes up to 255 and 127 would saturate 16 bits, so the high bit gets its own.
+    let high_bit = _mm256_set1_epi8(-128);
+    let low = _mm256_maddubs_epi16(_mm256_and_si256(w, _mm256_set1_epi8(127)), x);
+    let high = _mm256_maddubs_epi16(_mm256_and_si256(w, high_bit), x);
+    let pairs = _mm256_add_epi32(_mm256_madd_epi16(low, ones), _mm256_madd_epi16(high, ones));
+    _mm256_add_epi32(acc, pairs)
+}

@@ -1,0 +1,54 @@
+//! The two layouts that the kernels read: sixteen floats, and 256 eight-bit integers in sixteen scaled groups.
+
+/// Floats summed side by side; the width of every dot product.
+pub const LANES: usize = 16;
+/// Weights in a [`Superblock`].
+pub(crate) const SUPERBLOCK_LEN: usize = 256;
+/// Weights that share a scale.
+pub(crate) const GROUP_LEN: usize = SUPERBLOCK_LEN / LANES;
+
+/// Sixteen floats on a cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C, align(64))]
+pub struct Lanes(pub [f32; LANES]);
+
+/// 256 weights or activations as integers: sixteen groups of sixteen, each with its own scale and term.
+///
+/// The kernels read it interleaved: group `4i + l` lies in lane `4l + i`, and lane `p` of vector `v` holds the bytes
+/// `4v..4v + 4` of its group. A vector instruction that sums four neighbouring byte products then sums every group
+/// in its own lane, and scales apply to all groups at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub struct Superblock {
+    /// Weights as unsigned bytes; activations as signed bytes.
+    pub(crate) q: [u8; SUPERBLOCK_LEN],
+    /// What each group's integers are multiplied by.
+    pub(crate) scales: [f32; LANES],
+    /// Weights: what the group's values are lowered by. Activations: the sum of the group's values.
+    pub(crate) terms: [f32; LANES],
+}
+
+impl Superblock {
+    /// 256 zeros.
+    pub(crate) const ZERO: Self = Self { q: [0; SUPERBLOCK_LEN], scales: [0.0; LANES], terms: [0.0; LANES] };
+}
+
+impl Default for Superblock {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+/// Views lanes as the floats they are.
+#[must_use]
+pub fn as_floats(lanes: &[Lanes]) -> &[f32] {
+    // SAFETY: `Lanes` is `repr(C)` around an array of floats that fills it whole, without padding.
+    unsafe { std::slice::from_raw_parts(lanes.as_ptr().cast(), lanes.len() * LANES) }
+}
+
+/// Views lanes as the floats they are.
+#[must_use]
+pub fn as_floats_mut(lanes: &mut [Lanes]) -> &mut [f32] {
+    // SAFETY: as in `as_floats`; the borrow stays exclusive.
+    unsafe { std::slice::from_raw_parts_mut(lanes.as_mut_ptr().cast(), lanes.len() * LANES) }
+}
