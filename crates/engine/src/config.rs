@@ -10,18 +10,10 @@ pub struct EngineConfig {
     /// Prompt tokens in a step at most while other sequences decode: bounds how long a long prompt delays them.
     /// Without decodes a step takes as many as the executor can.
     pub max_prefill_tokens_while_decoding: usize,
-    /// Prompt tokens of one sequence in a step at most while others have prompt tokens to compute too, so that a
-    /// short prompt does not wait for a long one.
-    pub max_chunk_tokens: usize,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self {
-            max_waiting: 512,
-            enable_prefix_cache: true,
-            max_prefill_tokens_while_decoding: 256,
-            max_chunk_tokens: 128,
-        }
+        Self { max_waiting: 512, enable_prefix_cache: true, max_prefill_tokens_while_decoding: 256 }
     }
 }

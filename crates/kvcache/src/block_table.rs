@@ -98,7 +98,8 @@ impl BlockTable {
         assert!(num_computed <= tokens.len(), "{num_computed} tokens are computed, there are {}", tokens.len());
         let (full, _) = tokens.as_chunks::<BLOCK_SIZE>();
         let mut pool = self.cache.pool();
-        for (&block, &tokens) in self.blocks.iter().zip(full).take(num_full).skip(self.num_known) {
+        let fresh = self.num_known..num_full;
+        for (&block, &tokens) in self.blocks[fresh.clone()].iter().zip(&full[fresh]) {
             self.last_content = pool.publish(block, ContentKey { parent: self.last_content, tokens });
         }
         self.num_known = num_full;
