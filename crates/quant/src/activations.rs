@@ -1,5 +1,7 @@
 //! The inputs of a matrix: one row of floats per token, and the same as 8-bit integers.
 
+use std::ops::Range;
+
 use crate::{
     Isa, Kernel, Lanes, Superblock, as_floats, as_floats_mut, kernels,
     superblock::{GROUP_LEN, LANES, SUPERBLOCK_LEN},
@@ -60,7 +62,7 @@ impl Activations {
     /// The floats of a token.
     #[must_use]
     pub fn row(&self, token: usize) -> &[f32] {
-        let lanes = self.lanes(token);
+        let lanes = self.lanes(token..token + 1);
         &as_floats(lanes)[..self.num_cols]
     }
 
@@ -86,14 +88,14 @@ impl Activations {
         }
     }
 
-    pub(crate) fn lanes(&self, token: usize) -> &[Lanes] {
+    pub(crate) fn lanes(&self, tokens: Range<usize>) -> &[Lanes] {
         let lanes = self.num_cols.div_ceil(LANES);
-        &self.floats[token * lanes..][..lanes]
+        &self.floats[tokens.start * lanes..tokens.end * lanes]
     }
 
-    pub(crate) fn superblocks(&self, token: usize) -> &[Superblock] {
+    pub(crate) fn superblocks(&self, tokens: Range<usize>) -> &[Superblock] {
         let superblocks = self.num_cols.div_ceil(SUPERBLOCK_LEN);
-        &self.ints[token * superblocks..][..superblocks]
+        &self.ints[tokens.start * superblocks..tokens.end * superblocks]
     }
 }
 

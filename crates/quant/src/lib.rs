@@ -22,5 +22,5 @@ pub use float16::{f16_to_f32, f32_to_f16};
 pub use format::{Format, UnsupportedType};
 pub use ggml_type::GgmlType;
 pub use isa::{Isa, Kernel};
-pub use panel::{Layout, Panel, Precision};
+pub use panel::{Layout, Panel, Precision, dot_floats};
 pub use superblock::{LANES, Lanes, Superblock, as_floats, as_floats_mut};

@@ -111,47 +111,94 @@ impl Panel {
     /// When the activations have other columns than the panel, or no such tokens.
     pub fn multiply(&self, isa: Isa, x: &Activations, tokens: Range<usize>, mut emit: impl FnMut(usize, usize, f32)) {
         assert_eq!(self.num_cols, x.num_cols(), "columns of the weights and of the activations");
-        for token in tokens.clone().step_by(TILE_TOKENS) {
-            for row in (0..self.num_rows).step_by(TILE_ROWS) {
-                let at = (row, token);
-                match (self.num_rows - row, tokens.end - token) {
-                    (1, 1) => self.tile::<1, 1>(isa, x, at, &mut emit),
-                    (1, 2) => self.tile::<1, 2>(isa, x, at, &mut emit),
-                    (1, 3) => self.tile::<1, 3>(isa, x, at, &mut emit),
-                    (1, _) => self.tile::<1, 4>(isa, x, at, &mut emit),
-                    (_, 1) => self.tile::<2, 1>(isa, x, at, &mut emit),
-                    (_, 2) => self.tile::<2, 2>(isa, x, at, &mut emit),
-                    (_, 3) => self.tile::<2, 3>(isa, x, at, &mut emit),
-                    (_, _) => self.tile::<2, 4>(isa, x, at, &mut emit),
-                }
+        let first = tokens.start;
+        let emit = |row, token, value| emit(row, first + token, value);
+        match self.kind {
+            Kind::Floats => dot_floats(isa, self.num_cols.div_ceil(LANES), (&self.floats, x.lanes(tokens)), emit),
+            Kind::Ints { max_q } => {
+                let len = self.num_cols.div_ceil(SUPERBLOCK_LEN);
+                for_each_tile(&IntDot { isa, max_q }, len, (&self.ints, x.superblocks(tokens)), emit);
             }
         }
     }
+}
 
-    #[inline]
-    fn tile<const R: usize, const T: usize>(
-        &self,
-        isa: Isa,
-        x: &Activations,
-        (row, token): (usize, usize),
-        emit: &mut impl FnMut(usize, usize, f32),
-    ) {
-        let tile: Tile<R, T> = match self.kind {
-            Kind::Floats => {
-                let len = self.num_cols.div_ceil(LANES);
-                let rows = std::array::from_fn(|r| &self.floats[(row + r) * len..][..len]);
-                kernels::dot_floats(isa, rows, std::array::from_fn(|t| x.lanes(token + t)))
+/// Hands the dot product of every row with every token to `emit(row, token, value)`; both are rows of `len` lanes.
+pub fn dot_floats(isa: Isa, len: usize, (rows, tokens): (&[Lanes], &[Lanes]), emit: impl FnMut(usize, usize, f32)) {
+    for_each_tile(&FloatDot { isa }, len, (rows, tokens), emit);
+}
+
+/// A kernel for the tiles of a product.
+trait TileDot {
+    type Block;
+
+    fn dot<const R: usize, const T: usize>(&self, rows: [&[Self::Block]; R], tokens: [&[Self::Block]; T])
+    -> Tile<R, T>;
+}
+
+struct FloatDot {
+    isa: Isa,
+}
+
+impl TileDot for FloatDot {
+    type Block = Lanes;
+
+    fn dot<const R: usize, const T: usize>(&self, rows: [&[Lanes]; R], tokens: [&[Lanes]; T]) -> Tile<R, T> {
+        kernels::dot_floats(self.isa, rows, tokens)
+    }
+}
+
+struct IntDot {
+    isa: Isa,
+    max_q: u8,
+}
+
+impl TileDot for IntDot {
+    type Block = Superblock;
+
+    fn dot<const R: usize, const T: usize>(&self, rows: [&[Superblock]; R], tokens: [&[Superblock]; T]) -> Tile<R, T> {
+        kernels::dot_ints(self.isa, self.max_q, rows, tokens)
+    }
+}
+
+/// Cuts the product of rows and tokens, each of `len` blocks, into tiles.
+fn for_each_tile<D: TileDot>(
+    dot: &D,
+    len: usize,
+    (rows, tokens): (&[D::Block], &[D::Block]),
+    mut emit: impl FnMut(usize, usize, f32),
+) {
+    let (num_rows, num_tokens) = (rows.len() / len, tokens.len() / len);
+    for token in (0..num_tokens).step_by(TILE_TOKENS) {
+        for row in (0..num_rows).step_by(TILE_ROWS) {
+            let at = (&rows[row * len..], &tokens[token * len..]);
+            let mut emit = |r: usize, t: usize, value: f32| emit(row + r, token + t, value);
+            match (num_rows - row, num_tokens - token) {
+                (1, 1) => tile::<D, 1, 1>(dot, len, at, &mut emit),
+                (1, 2) => tile::<D, 1, 2>(dot, len, at, &mut emit),
+                (1, 3) => tile::<D, 1, 3>(dot, len, at, &mut emit),
+                (1, _) => tile::<D, 1, 4>(dot, len, at, &mut emit),
+                (_, 1) => tile::<D, 2, 1>(dot, len, at, &mut emit),
+                (_, 2) => tile::<D, 2, 2>(dot, len, at, &mut emit),
+                (_, 3) => tile::<D, 2, 3>(dot, len, at, &mut emit),
+                (_, _) => tile::<D, 2, 4>(dot, len, at, &mut emit),
             }
-            Kind::Ints { max_q } => {
-                let len = self.num_cols.div_ceil(SUPERBLOCK_LEN);
-                let rows = std::array::from_fn(|r| &self.ints[(row + r) * len..][..len]);
-                kernels::dot_ints(isa, max_q, rows, std::array::from_fn(|t| x.superblocks(token + t)))
-            }
-        };
-        for (r, values) in tile.iter().enumerate() {
-            for (t, &value) in values.iter().enumerate() {
-                emit(row + r, token + t, value);
-            }
+        }
+    }
+}
+
+#[inline]
+fn tile<D: TileDot, const R: usize, const T: usize>(
+    dot: &D,
+    len: usize,
+    (rows, tokens): (&[D::Block], &[D::Block]),
+    emit: &mut impl FnMut(usize, usize, f32),
+) {
+    let rows = std::array::from_fn(|r| &rows[r * len..][..len]);
+    let tile: Tile<R, T> = dot.dot(rows, std::array::from_fn(|t| &tokens[t * len..][..len]));
+    for (r, values) in tile.iter().enumerate() {
+        for (t, &value) in values.iter().enumerate() {
+            emit(r, t, value);
         }
     }
 }
