@@ -1,0 +1,3 @@
+//! The only crate with CUDA unsafe: device, kernels, graphs, pools.
+
+pub mod repack;

@@ -1,0 +1,61 @@
+// Matrix-vector product of quantized weights and one token: out[row] = sum_k W[row][k] * x[k] + bias[row] + residual[row].
+//
+// W as in include/quant_formats.cuh, x as in include/quant_act.cuh, out f32. Grid (tiles of 16 rows over all segments), block
+// num_warps * 32 threads, at most 16 warps. The warps of a block share the columns of one tile: each takes every num_warps-th
+// unit, with the next unit's loads in flight, and their sums meet in shared memory in a fixed order.
+// Bytes moved: the planes once; activations come from L2.
+#include "quant_dot.cuh"
+
+template <class F> static __device__ __forceinline__ void gemv_tile(const MatmulArgs& args, const MatmulSegment& seg, float (*sums)[16]) {
+    unsigned lane = threadIdx.x & 31u, warp = threadIdx.x >> 5, num_warps = blockDim.x >> 5;
+    unsigned units = args.chunks / F::CHUNKS;
+    size_t base = (size_t)(blockIdx.x - seg.first_block) * units;
+    typename F::Unit current, next;
+    if (warp < units) F::load(current, seg.planes, base + warp, lane);
+    grid_launch_dependents();
+    grid_wait();
+    float sum[2] = {0.0f, 0.0f};
+    for (unsigned unit = warp; unit < units; unit += num_warps) {
+        if (unit + num_warps < units) F::load(next, seg.planes, base + unit + num_warps, lane);
+        dot_unit<F>(current, args.act, unit, lane & 3u, sum);
+        current = next;
+    }
+    sum[0] = sum_row_lanes(sum[0]);
+    sum[1] = sum_row_lanes(sum[1]);
+    if ((lane & 3u) == 0u) {
+        sums[warp][lane >> 2] = sum[0];
+        sums[warp][(lane >> 2) + 8u] = sum[1];
+    }
+    __syncthreads();
+    if (threadIdx.x < 16u) {
+        float total = 0.0f;
+        for (unsigned i = 0; i < num_warps; i++) total += sums[i][threadIdx.x];
+        store_output(seg, 0, (blockIdx.x - seg.first_block) * 16u + threadIdx.x, total);
+    }
+}
+
+#define GEMV(name, format)                                                                          \
+    extern "C" __global__ void __launch_bounds__(512) name(const __grid_constant__ MatmulArgs args) { \
+        __shared__ float sums[16][16];                                                              \
+        gemv_tile<format>(args, segment_of(args, blockIdx.x), sums);                                \
+    }
+GEMV(gemv_q4_k, Q4_K<2>)
+GEMV(gemv_q5_k, Q5_K<2>)
+GEMV(gemv_q6_k, Q6_K<2>)
+GEMV(gemv_q8_0, Q8_0)
+GEMV(gemv_q4_0, Q4_0)
+GEMV(gemv_q5_0, Q5_0)
+
+// Segments of different formats; each block of threads has one.
+extern "C" __global__ void __launch_bounds__(512) gemv_mixed(const __grid_constant__ MatmulArgs args) {
+    __shared__ float sums[16][16];
+    const MatmulSegment& seg = segment_of(args, blockIdx.x);
+    switch (seg.format) {
+        case FORMAT_Q4_K: return gemv_tile<Q4_K<2>>(args, seg, sums);
+        case FORMAT_Q5_K: return gemv_tile<Q5_K<2>>(args, seg, sums);
+        case FORMAT_Q6_K: return gemv_tile<Q6_K<2>>(args, seg, sums);
+        case FORMAT_Q8_0: return gemv_tile<Q8_0>(args, seg, sums);
+        case FORMAT_Q4_0: return gemv_tile<Q4_0>(args, seg, sums);
+        default: return gemv_tile<Q5_0>(args, seg, sums);
+    }
+}
