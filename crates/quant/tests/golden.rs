@@ -29,7 +29,7 @@ fn blocks(golden: &[u8]) -> Vec<(Vec<u8>, Vec<f32>)> {
 fn blocks_decode_bit_for_bit_on_every_instruction_set() {
     for format in Format::all() {
         let Some(golden) = golden_file(format) else {
-            println!("{}: skipped", format.ggml_type);
+            eprintln!("{}: skipped", format.ggml_type);
             continue;
         };
         for (bytes, expected) in blocks(&golden) {

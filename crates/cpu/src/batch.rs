@@ -1,0 +1,105 @@
+//! A step's flat arrays: the tokens of all sequences one after the other.
+
+use exec::StepPlan;
+use types::BLOCK_SIZE;
+
+/// The tokens of a step and where their keys and values go.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// The tokens, `[num_tokens]`.
+    pub(crate) input_ids: Vec<u32>,
+    /// Each token's position in its sequence, `[num_tokens]`.
+    pub(crate) positions: Vec<u32>,
+    /// Where each token's keys and values lie in the pool: `block * BLOCK_SIZE + offset`, `[num_tokens]`.
+    pub(crate) slot_mapping: Vec<u32>,
+    /// Sequence `s` has the tokens `cu_seqlens[s]..cu_seqlens[s + 1]`, `[num_seqs + 1]`.
+    pub(crate) cu_seqlens: Vec<usize>,
+    /// All block tables one after the other.
+    pub(crate) block_tables: Vec<u32>,
+    /// Sequence `s` has the blocks `cu_blocks[s]..cu_blocks[s + 1]`, `[num_seqs + 1]`.
+    pub(crate) cu_blocks: Vec<usize>,
+    /// The tokens whose logits are asked for: the last of each sequence with a sample specification.
+    pub(crate) logit_tokens: Vec<usize>,
+}
+
+impl Batch {
+    /// Lays out a valid plan.
+    pub(crate) fn fill(&mut self, plan: &StepPlan) {
+        self.clear();
+        for seq in &plan.seqs {
+            for (i, token) in seq.token_ids.iter().enumerate() {
+                let position = seq.num_computed_tokens + i;
+                let block = seq.block_table[position / BLOCK_SIZE];
+                self.input_ids.push(token.0);
+                self.positions.push(position as u32);
+                self.slot_mapping.push(block.0 * BLOCK_SIZE as u32 + (position % BLOCK_SIZE) as u32);
+            }
+            let num_blocks = seq.num_tokens_after().div_ceil(BLOCK_SIZE);
+            self.block_tables.extend(seq.block_table[..num_blocks].iter().map(|block| block.0));
+            if seq.sample.is_some() {
+                self.logit_tokens.push(self.input_ids.len() - 1);
+            }
+            self.cu_seqlens.push(self.input_ids.len());
+            self.cu_blocks.push(self.block_tables.len());
+        }
+    }
+
+    /// Tokens in the step.
+    pub(crate) fn num_tokens(&self) -> usize {
+        self.input_ids.len()
+    }
+
+    /// Sequences in the step.
+    pub(crate) fn num_seqs(&self) -> usize {
+        self.cu_seqlens.len() - 1
+    }
+
+    fn clear(&mut self) {
+        let Self { input_ids, positions, slot_mapping, cu_seqlens, block_tables, cu_blocks, logit_tokens } = self;
+        [input_ids, positions, slot_mapping, block_tables].into_iter().for_each(Vec::clear);
+        logit_tokens.clear();
+        for starts in [cu_seqlens, cu_blocks] {
+            starts.clear();
+            starts.push(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use exec::{SampleSpec, SeqStep, StepPlan};
+    use types::{BlockId, SamplingParams, SeqId, TokenId};
+
+    use super::Batch;
+
+    fn seq(id: u64, tokens: &[u32], num_computed_tokens: usize, blocks: &[u32]) -> SeqStep {
+        SeqStep {
+            seq_id: SeqId(id),
+            token_ids: tokens.iter().copied().map(TokenId).collect(),
+            num_computed_tokens,
+            block_table: Arc::new(blocks.iter().copied().map(BlockId).collect()),
+            sample: None,
+        }
+    }
+
+    #[test]
+    fn prefill_and_decode_lie_side_by_side() {
+        let params = Arc::new(SamplingParams::greedy());
+        let sample = SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false };
+        let prefill = seq(1, &[7, 8, 9], 15, &[4, 2, 9]);
+        let decode = SeqStep { sample: Some(sample), ..seq(2, &[5], 32, &[3, 1, 0]) };
+        let mut batch = Batch::default();
+        // Filling twice: nothing of the first step stays.
+        for _ in 0..2 {
+            batch.fill(&StepPlan { seqs: vec![prefill.clone(), decode.clone()], finished: Vec::new() });
+            assert_eq!(batch.input_ids, [7, 8, 9, 5]);
+            assert_eq!(batch.positions, [15, 16, 17, 32]);
+            assert_eq!(batch.slot_mapping, [4 * 16 + 15, 2 * 16, 2 * 16 + 1, 0]);
+            assert_eq!((&batch.cu_seqlens[..], &batch.cu_blocks[..]), (&[0, 3, 4][..], &[0, 2, 5][..]));
+            assert_eq!(batch.block_tables, [4, 2, 3, 1, 0]);
+            assert_eq!(batch.logit_tokens, [3]);
+        }
+    }
+}

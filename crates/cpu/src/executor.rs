@@ -1,0 +1,101 @@
+//! The executor: checks plans, computes them, hands out tokens.
+
+use std::sync::Arc;
+
+use exec::{Capacity, ExecError, Executor, SeqOutput, StepOutput, StepPlan, Ticket};
+use gguf::Gguf;
+use model::DecoderSpec;
+use quant::Isa;
+
+use crate::{
+    CpuError, CpuOptions, KvType,
+    batch::Batch,
+    forward::Forward,
+    kv_cache::KvCache,
+    ops::{Compute, sampling::sample},
+    pool::ThreadPool,
+    weights::Model,
+};
+
+/// Computes steps on the CPU. `launch` does the work, `collect` hands out its result.
+pub struct CpuExecutor {
+    model: Model,
+    forward: Forward,
+    batch: Batch,
+    capacity: Capacity,
+    num_threads: usize,
+    isa: Isa,
+    num_launched: u64,
+    output: Option<StepOutput>,
+}
+
+impl CpuExecutor {
+    /// Prepares a model; weights stay where the file is mapped.
+    ///
+    /// # Errors
+    /// [`CpuError`] when the file holds no model that we know, an option is out of range, or memory does not suffice.
+    pub fn new(gguf: Arc<Gguf>, options: CpuOptions) -> Result<Self, CpuError> {
+        let model = Model::load(gguf, options.isa)?;
+        let capacity = options.capacity(&model.spec)?;
+        let num_threads = options.resolve_threads()?;
+        let compute = Compute { pool: ThreadPool::new(num_threads)?, isa: options.isa, precision: options.precision };
+        let cache = KvCache::new(&model.spec, options.kv_type, options.num_blocks)?;
+        let forward = Forward::new(&model, compute, cache);
+        let (isa, batch) = (options.isa, Batch::default());
+        Ok(Self { model, forward, batch, capacity, num_threads, isa, num_launched: 0, output: None })
+    }
+
+    /// Bytes that one KV block takes, over all layers; tells how many fit into a memory.
+    #[must_use]
+    pub fn kv_block_bytes(spec: &DecoderSpec, kv_type: KvType) -> usize {
+        KvCache::block_bytes(spec, kv_type)
+    }
+
+    /// The model, as data.
+    #[must_use]
+    pub fn spec(&self) -> &DecoderSpec {
+        &self.model.spec
+    }
+
+    /// One line for the start-up summary: threads, instructions.
+    #[must_use]
+    pub fn description(&self) -> String {
+        format!("CPU, {} threads, {}", self.num_threads, self.isa.name())
+    }
+
+    fn compute(&mut self, plan: &StepPlan) -> StepOutput {
+        self.batch.fill(plan);
+        self.forward.run(&self.model, &self.batch);
+        // sample
+        let (logits, compute) = self.forward.logits();
+        let samples: Vec<_> = plan.seqs.iter().filter_map(|seq| Some((seq.seq_id, seq.sample.as_ref()?))).collect();
+        let rows = logits.chunks_exact(self.capacity.vocab_size);
+        let tokens = sample(compute, logits, &samples);
+        let seqs = samples.iter().zip(rows).zip(tokens).map(|((&(seq_id, spec), logits), token)| SeqOutput {
+            seq_id,
+            tokens: vec![token],
+            logits: spec.want_logits.then(|| logits.to_vec()),
+        });
+        StepOutput { seqs: seqs.collect() }
+    }
+}
+
+impl Executor for CpuExecutor {
+    fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    fn launch(&mut self, plan: StepPlan) -> Result<Ticket, ExecError> {
+        assert!(self.output.is_none(), "step {} was launched before the last was collected", self.num_launched + 1);
+        plan.validate(&self.capacity)?;
+        self.num_launched += 1;
+        let output = if plan.seqs.is_empty() { StepOutput::default() } else { self.compute(&plan) };
+        self.output = Some(output);
+        Ok(Ticket(self.num_launched))
+    }
+
+    fn collect(&mut self, ticket: Ticket) -> Result<StepOutput, ExecError> {
+        assert_eq!(ticket.0, self.num_launched, "tickets are collected in the order of their launch");
+        Ok(self.output.take().expect("a ticket is given out for each launched step"))
+    }
+}

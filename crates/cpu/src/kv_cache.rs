@@ -1,0 +1,157 @@
+//! The pool of KV blocks.
+//!
+//! A layer's keys (and likewise its values) are `[num_blocks, num_kv_heads, BLOCK_SIZE, head_lanes]`, where a head is
+//! padded with zeros to whole [`Lanes`]: what attention reads for one head of one block lies in one piece.
+
+use model::{DecoderSpec, LayerSpec};
+use quant::{Isa, Kernel, LANES, Lanes, as_floats_mut, f16_to_f32, f32_to_f16};
+use types::BLOCK_SIZE;
+
+use crate::{CpuError, KvType};
+
+/// The keys and values of all layers.
+pub(crate) struct KvCache {
+    layers: Vec<LayerCache>,
+}
+
+/// The keys and values of a layer.
+pub(crate) struct LayerCache {
+    pub(crate) keys: Plane,
+    pub(crate) values: Plane,
+}
+
+/// Keys or values of a layer.
+pub(crate) struct Plane {
+    num_heads: usize,
+    head_dim: usize,
+    store: Store,
+}
+
+enum Store {
+    F32(Vec<Lanes>),
+    F16(Vec<[u16; LANES]>),
+}
+
+impl KvCache {
+    pub(crate) fn new(spec: &DecoderSpec, kv_type: KvType, num_blocks: usize) -> Result<Self, CpuError> {
+        let bytes = Self::block_bytes(spec, kv_type).saturating_mul(num_blocks);
+        let out_of_memory = || CpuError::KvMemory { num_blocks, bytes };
+        let plane = |l: &LayerSpec| {
+            let len = block_lanes(l).checked_mul(num_blocks)?;
+            let store = match kv_type {
+                KvType::F32 => Store::F32(zeros(len, Lanes([0.0; LANES]))?),
+                KvType::F16 => Store::F16(zeros(len, [0; LANES])?),
+            };
+            Some(Plane { num_heads: l.attention.num_kv_heads, head_dim: l.attention.head_dim, store })
+        };
+        let layers = spec.layers.iter().map(|l| Some(LayerCache { keys: plane(l)?, values: plane(l)? }));
+        Ok(Self { layers: layers.collect::<Option<_>>().ok_or_else(out_of_memory)? })
+    }
+
+    /// Bytes of one block over all layers.
+    pub(crate) fn block_bytes(spec: &DecoderSpec, kv_type: KvType) -> usize {
+        spec.layers.iter().map(|l| 2 * block_lanes(l)).sum::<usize>() * LANES * kv_type.bytes()
+    }
+
+    pub(crate) fn layer_mut(&mut self, idx: usize) -> &mut LayerCache {
+        &mut self.layers[idx]
+    }
+}
+
+/// Lanes of one block of a layer's keys (or values).
+fn block_lanes(layer: &LayerSpec) -> usize {
+    BLOCK_SIZE * layer.attention.num_kv_heads * layer.attention.head_dim.div_ceil(LANES)
+}
+
+/// Zeros, or `None` where memory does not suffice.
+fn zeros<T: Clone>(len: usize, zero: T) -> Option<Vec<T>> {
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(len).ok()?;
+    zeros.resize(len, zero);
+    Some(zeros)
+}
+
+impl Plane {
+    /// Lanes of a head of one token.
+    pub(crate) fn head_lanes(&self) -> usize {
+        self.head_dim.div_ceil(LANES)
+    }
+
+    /// Stores all heads of a token, `[num_heads, head_dim]`, at a slot of the pool.
+    pub(crate) fn write(&mut self, slot: usize, heads: &[f32]) {
+        let (lanes, head_dim) = (self.head_lanes(), self.head_dim);
+        for (head, values) in heads.chunks_exact(head_dim).enumerate() {
+            let at = self.start(slot / BLOCK_SIZE, head) + slot % BLOCK_SIZE * lanes;
+            match &mut self.store {
+                Store::F32(store) => as_floats_mut(&mut store[at..at + lanes])[..head_dim].copy_from_slice(values),
+                Store::F16(store) => {
+                    let halves = &mut store[at..at + lanes].as_flattened_mut()[..head_dim];
+                    halves.iter_mut().zip(values).for_each(|(half, x)| *half = f32_to_f16(*x));
+                }
+            }
+        }
+    }
+
+    /// One head of a block, `[BLOCK_SIZE, head_lanes]`; `scratch` holds it where it must be widened.
+    pub(crate) fn read<'a>(&'a self, isa: Isa, block: usize, head: usize, scratch: &'a mut Vec<Lanes>) -> &'a [Lanes] {
+        let (start, len) = (self.start(block, head), BLOCK_SIZE * self.head_lanes());
+        match &self.store {
+            Store::F32(store) => &store[start..start + len],
+            Store::F16(store) => {
+                scratch.resize(len, Lanes::default());
+                isa.run(Widen { halves: store[start..start + len].as_flattened(), out: as_floats_mut(scratch) });
+                scratch
+            }
+        }
+    }
+
+    /// Where a head of a block starts.
+    fn start(&self, block: usize, head: usize) -> usize {
+        (block * self.num_heads + head) * BLOCK_SIZE * self.head_lanes()
+    }
+}
+
+struct Widen<'a> {
+    halves: &'a [u16],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (out, &half) in self.out.iter_mut().zip(self.halves) {
+            *out = f16_to_f32(half);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quant::{Isa, as_floats};
+    use types::BLOCK_SIZE;
+
+    use super::{Lanes, Plane, Store};
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        for f16 in [false, true] {
+            let (num_heads, head_dim) = (3, 20);
+            let len = 2 * num_heads * BLOCK_SIZE * 2;
+            let store = if f16 { Store::F16(vec![[0; 16]; len]) } else { Store::F32(vec![Lanes::default(); len]) };
+            let mut plane = Plane { num_heads, head_dim, store };
+            // Small integers are exact in both types.
+            let token = |slot: usize| (0..num_heads * head_dim).map(|i| (slot * 60 + i) as f32).collect::<Vec<_>>();
+            (0..2 * BLOCK_SIZE).for_each(|slot| plane.write(slot, &token(slot)));
+            for (block, head) in [(0, 0), (0, 2), (1, 1)] {
+                let mut scratch = Vec::new();
+                let read = as_floats(plane.read(Isa::detect(), block, head, &mut scratch)).to_vec();
+                for (offset, row) in read.chunks_exact(32).enumerate() {
+                    assert_eq!(row[..20], token(block * BLOCK_SIZE + offset)[head * 20..][..20]);
+                    assert_eq!(row[20..], [0.0; 12], "padding stays zero");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Matrix products: `out[token, row] = weight[row, :] . x[token, :] + bias[row]`.
+//!
+//! Threads share the rows. A few rows are decoded at a time, once for all tokens, straight from the mapped file.
+
+use quant::{Activations, Precision};
+
+use super::{Compute, Write};
+use crate::{
+    disjoint::Disjoint,
+    weights::{Model, Weight},
+};
+
+/// Rows of a task: some microseconds of work for one token.
+const TASK_ROWS: usize = 32;
+/// Rows decoded at a time for few tokens: their blocks stay in the first-level cache until they are multiplied.
+const FEW_ROWS: usize = 2;
+/// Rows decoded at a time for many tokens: each pass over the activations serves as many rows.
+const MANY_ROWS: usize = 16;
+
+/// A matrix and where its product goes.
+pub(crate) struct Product<'a> {
+    pub(crate) weight: &'a Weight,
+    pub(crate) bias: Option<&'a Weight>,
+    /// `[num_tokens, rows]`.
+    pub(crate) out: &'a mut [f32],
+    pub(crate) write: Write,
+}
+
+impl<'a> Product<'a> {
+    /// The product of a matrix with its bias.
+    pub(crate) fn of(linear: &'a model::Linear<Weight>, out: &'a mut [f32], write: Write) -> Self {
+        Self { weight: &linear.weight, bias: linear.bias.as_ref(), out, write }
+    }
+}
+
+/// Makes integers of activations where the model has matrices that want them.
+pub(crate) fn quantize(compute: &mut Compute, model: &Model, x: &mut Activations) {
+    if compute.precision == Precision::Exact || !model.has_blocks {
+        return;
+    }
+    let isa = compute.isa;
+    let lanes = x.stride() / quant::LANES;
+    let (floats, ints, superblocks) = x.split_ints();
+    compute.pool.for_each_chunk(ints, superblocks, |idx, out, _| {
+        Activations::quantize_row(isa, &floats[idx * lanes..][..lanes], out);
+    });
+}
+
+/// Multiplies several matrices with the same activations.
+pub(crate) fn matmul<const N: usize>(
+    compute: &mut Compute,
+    model: &Model,
+    x: &Activations,
+    products: [Product<'_>; N],
+) {
+    let (isa, precision) = (compute.isa, compute.precision);
+    let panel_rows = if x.num_tokens() <= 4 { FEW_ROWS } else { MANY_ROWS };
+    let mut num_tasks = 0;
+    let products = products.map(|p| {
+        let num_rows = p.weight.num_rows();
+        assert_eq!(p.out.len(), x.num_tokens() * num_rows, "outputs of {num_rows} rows");
+        let first_task = num_tasks;
+        num_tasks += num_rows.div_ceil(TASK_ROWS);
+        (first_task, p.weight, p.bias.map_or(&[][..], Weight::vector), Disjoint::new(p.out), p.write)
+    });
+    compute.pool.run(num_tasks, |task, scratch| {
+        let (first_task, weight, bias, out, write) =
+            products.iter().rfind(|(first, ..)| *first <= task).expect("the first product starts at task 0");
+        let num_rows = weight.num_rows();
+        let start = (task - first_task) * TASK_ROWS;
+        let end = (start + TASK_ROWS).min(num_rows);
+        for first in (start..end).step_by(panel_rows) {
+            let rows = first..(first + panel_rows).min(end);
+            scratch.panel.load(isa, weight.layout(precision), weight.rows(&model.gguf, rows));
+            scratch.panel.multiply(isa, x, 0..x.num_tokens(), |row, token, value| {
+                let row = first + row;
+                let value = value + bias.get(row).copied().unwrap_or(0.0);
+                // SAFETY: a row belongs to one task of one product, which writes each token's element once.
+                let out = unsafe { out.element(token * num_rows + row) };
+                match write {
+                    Write::Replace => *out = value,
+                    Write::Add => *out += value,
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,38 @@
+//! The operators, one file each, in the order of the forward pass.
+
+pub(crate) mod attention;
+pub(crate) mod embed;
+pub(crate) mod gated_act;
+pub(crate) mod kv_write;
+pub(crate) mod matmul;
+pub(crate) mod rms_norm;
+pub(crate) mod rope;
+pub(crate) mod sampling;
+
+use quant::{Isa, Lanes, Panel, Precision};
+
+use crate::pool::ThreadPool;
+
+/// What every operator computes with.
+pub(crate) struct Compute {
+    pub(crate) pool: ThreadPool<Scratch>,
+    pub(crate) isa: Isa,
+    pub(crate) precision: Precision,
+}
+
+/// A thread's own memory.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) panel: Panel,
+    pub(crate) attention: attention::Tile,
+    pub(crate) kv_block: Vec<Lanes>,
+}
+
+/// What happens to the values that stand where an operator writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// They are replaced.
+    Replace,
+    /// They are added to: the residual stream.
+    Add,
+}

@@ -1,0 +1,85 @@
+//! What must not change an answer: chunks, batches, block tables, threads, instruction sets. Not by a bit.
+
+use cpu::{CpuOptions, Isa, KvType, Precision};
+
+use crate::{
+    data::{self, Golden},
+    runner::{NUM_BLOCKS, Sequence, exact, executor, generate, run},
+};
+
+/// The fast path of a quantized model with half-precision keys: what users run.
+fn fast() -> CpuOptions {
+    CpuOptions { precision: Precision::Int8, kv_type: KvType::F16, ..exact() }
+}
+
+fn models() -> [Golden; 2] {
+    [("llama3_gqa.f16", "llama3_gqa"), ("quantized/qwen3.q4_k_m", "quantized/qwen3.q4_k_m")]
+        .map(|(model, golden)| data::open(model, golden).expect("this model lies in the repository"))
+}
+
+/// A permutation of the pool's blocks.
+fn scattered(i: usize) -> usize {
+    (i * 37 + 11) % NUM_BLOCKS
+}
+
+#[test]
+fn chunks_blocks_threads_and_instructions_change_nothing() {
+    for golden in models() {
+        for options in [exact(), fast()] {
+            for prompt in &golden.prompts {
+                let plain = Sequence::new(1, &prompt.ids, |i| i);
+                let expected = generate(&mut executor(&golden.gguf, options), plain.clone(), 256, 32);
+                let check = |options: CpuOptions, sequence: &Sequence, chunk: usize, what: &str| {
+                    let found = generate(&mut executor(&golden.gguf, options), sequence.clone(), chunk, 32);
+                    assert!(found == expected, "{}: {what} changes the answer", golden.name);
+                };
+                for chunk in [1, 5, 16, 23] {
+                    check(options, &plain, chunk, "chunking");
+                }
+                check(options, &Sequence::new(9, &prompt.ids, scattered), 7, "a scattered block table");
+                for num_threads in [1, 2, 3] {
+                    check(CpuOptions { num_threads, ..options }, &plain, 256, "the number of threads");
+                }
+                for isa in Isa::available().into_iter().rev().skip(usize::from(prompt.ids.len() > 8)) {
+                    check(CpuOptions { isa, ..options }, &plain, 256, isa.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn other_sequences_change_nothing() {
+    for golden in models() {
+        for options in [exact(), fast()] {
+            let mut executor = executor(&golden.gguf, options);
+            let alone = golden
+                .prompts
+                .iter()
+                .map(|prompt| generate(&mut executor, Sequence::new(1, &prompt.ids, |i| i), 256, 32).1);
+            let expected: Vec<_> = alone.collect();
+            // Twice each prompt; sequence `s` owns every sixth block and gets chunks of its own size, so that prefills and
+            // decodes mix.
+            let prompts: Vec<_> = golden.prompts.iter().chain(&golden.prompts).collect();
+            let mut sequences: Vec<_> = prompts
+                .iter()
+                .zip(0..)
+                .map(|(prompt, s)| Sequence::new(s as u64, &prompt.ids, |i| (i * 6 + s) % NUM_BLOCKS))
+                .collect();
+            for _ in 0..120 {
+                let active = |s: &usize| sequences[*s].continuation(prompts[*s].ids.len()).len() < 32;
+                let active: Vec<_> = (0..sequences.len()).filter(active).collect();
+                let steps: Vec<_> = active.iter().map(|&s| sequences[s].step(3 + s)).collect();
+                let sampled: Vec<_> =
+                    active.into_iter().zip(&steps).filter(|(_, step)| step.sample.is_some()).map(|(s, _)| s).collect();
+                for (s, output) in sampled.into_iter().zip(run(&mut executor, steps)) {
+                    sequences[s].push(&output);
+                }
+            }
+            for (s, prompt) in prompts.iter().enumerate() {
+                let found = sequences[s].continuation(prompt.ids.len());
+                assert_eq!(found, expected[s % 3], "{}: sequence {s} beside others", golden.name);
+            }
+        }
+    }
+}

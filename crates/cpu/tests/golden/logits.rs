@@ -1,0 +1,108 @@
+//! Logits and greedy continuations against the golden files.
+
+use cpu::{CpuOptions, Isa, KvType, Precision};
+
+use crate::{
+    data::{self, Golden, Prompt},
+    runner::{Sequence, exact, executor, generate, run},
+};
+
+/// The exact path differs from the golden file in the order of its sums alone. Logits have a standard deviation of 2.4;
+/// 5e-5 is what single precision leaves after some layers of sums over 256 elements (another engine's exact path is
+/// within 2e-5 to 1e-4 of the same files).
+const EXACT: f32 = 5e-5;
+/// Half-precision keys and values: 11 bits of mantissa in every score and value (README of the golden files: up to 0.04).
+const F16_KV: f32 = 0.04;
+/// 8-bit activations: the golden files' README gives 0.2 to 0.7 for a scale per 256 or 32; ours are per sixteen.
+const INT8: f32 = 0.35;
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "two rows of logits");
+    // `max` would drop a NaN.
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |max, d| if d > max || d.is_nan() { d } else { max })
+}
+
+/// Logits after every prompt and all greedy tokens.
+fn check_exact(golden: &Golden) {
+    let mut executor = executor(&golden.gguf, exact());
+    for prompt in &golden.prompts {
+        let (logits, ids) = generate(&mut executor, Sequence::new(1, &prompt.ids, |i| i), 256, prompt.greedy_ids.len());
+        let difference = largest_difference(&logits, &prompt.last_logits);
+        eprintln!("{}: {} tokens, logits differ by {difference:e}", golden.name, prompt.ids.len());
+        assert!(difference <= EXACT, "{}: logits differ by {difference}", golden.name);
+        assert_eq!(ids, prompt.greedy_ids, "{}: greedy continuation", golden.name);
+        check_every_position(golden, prompt);
+    }
+}
+
+/// The 20 largest logits at every position of a prompt.
+fn check_every_position(golden: &Golden, prompt: &Prompt) {
+    let mut executor = executor(&golden.gguf, exact());
+    for len in 1..=prompt.ids.len() {
+        // Of a chunk of one token, the logits are those of that position.
+        let mut sequence = Sequence::new(1, &prompt.ids[..len], |i| i);
+        if len > 1 {
+            sequence.step(len - 1);
+        }
+        let logits = run(&mut executor, vec![sequence.step(1)]).swap_remove(0).logits.expect("asked for");
+        for i in (len - 1) * 20..len * 20 {
+            let difference = (logits[prompt.top_ids[i] as usize] - prompt.top_logits[i]).abs();
+            assert!(difference <= EXACT, "{}: position {len}, logits differ by {difference}", golden.name);
+        }
+    }
+}
+
+/// Logits after every prompt on a faster path.
+fn check_logits(golden: &Golden, options: CpuOptions, bound: f32) {
+    let mut executor = executor(&golden.gguf, options);
+    for prompt in &golden.prompts {
+        let (logits, _) = generate(&mut executor, Sequence::new(1, &prompt.ids, |i| i), 256, 1);
+        let difference = largest_difference(&logits, &prompt.last_logits);
+        eprintln!("{}: {} tokens, logits differ by {difference:e} of {bound}", golden.name, prompt.ids.len());
+        assert!(difference <= bound, "{}: logits differ by {difference}, at most {bound} expected", golden.name);
+    }
+}
+
+/// A model with float weights.
+fn check_float_model(model: &'static str, golden: &str) {
+    let Some(golden) = data::open(model, golden) else { return };
+    check_exact(&golden);
+    check_logits(&golden, CpuOptions { kv_type: KvType::F16, ..exact() }, F16_KV);
+}
+
+/// A model with quantized weights.
+fn check_quantized_model(model: &'static str) {
+    let Some(golden) = data::open(model, model) else { return };
+    check_exact(&golden);
+    for isa in Isa::available() {
+        check_logits(&golden, CpuOptions { precision: Precision::Int8, isa, ..exact() }, INT8);
+    }
+}
+
+macro_rules! golden_tests {
+    ($check:ident: $($test:ident($($file:literal),+);)*) => {
+        $(#[test] fn $test() { $check($($file),+); })*
+    };
+}
+
+golden_tests! { check_float_model:
+    llama3_gqa("llama3_gqa.f16", "llama3_gqa");
+    llama_spm_tied("llama_spm_tied.f16", "llama_spm_tied");
+    mistral("mistral.f16", "mistral");
+    stories260k_f16("stories260k.f16", "stories260k");
+    stories260k_f32("stories260k.f32", "stories260k");
+    qwen2("qwen2.f16", "qwen2");
+    qwen3("qwen3.f16", "qwen3");
+    gemma3("gemma3.f16", "gemma3");
+}
+
+golden_tests! { check_quantized_model:
+    q4_0("quantized/qwen3.q4_0");
+    q4_k_m("quantized/qwen3.q4_k_m");
+    q5_k_m("quantized/qwen3.q5_k_m");
+    q6_k("quantized/qwen3.q6_k");
+    q8_0("quantized/qwen3.q8_0");
+    q2_k("quantized/qwen3.q2_k");
+    q3_k_m("quantized/qwen3.q3_k_m");
+    iq4_xs("quantized/qwen3.iq4_xs");
+}

@@ -1,0 +1,99 @@
+//! Drives an executor as the engine does, with block tables of the test's choice.
+
+use std::sync::Arc;
+
+use cpu::{CpuExecutor, CpuOptions, KvType, Precision};
+use exec::{Executor, SampleSpec, SeqOutput, SeqStep, StepPlan};
+use gguf::Gguf;
+use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
+
+/// Blocks in the pool of a test.
+pub(crate) const NUM_BLOCKS: usize = 96;
+
+/// Options of the reference: everything in single precision.
+pub(crate) fn exact() -> CpuOptions {
+    CpuOptions {
+        num_threads: 2,
+        num_blocks: NUM_BLOCKS,
+        max_num_seqs: 8,
+        max_num_batched_tokens: 256,
+        max_model_len: 256,
+        kv_type: KvType::F32,
+        precision: Precision::Exact,
+        ..CpuOptions::default()
+    }
+}
+
+pub(crate) fn executor(gguf: &Arc<Gguf>, options: CpuOptions) -> CpuExecutor {
+    CpuExecutor::new(Arc::clone(gguf), options).expect("a model that we know")
+}
+
+/// A sequence being generated.
+#[derive(Clone)]
+pub(crate) struct Sequence {
+    id: SeqId,
+    tokens: Vec<u32>,
+    num_computed: usize,
+    block_table: Arc<Vec<BlockId>>,
+}
+
+impl Sequence {
+    /// A sequence whose blocks are those that `block(i)` names.
+    pub(crate) fn new(id: u64, prompt: &[u32], block: impl Fn(usize) -> usize) -> Self {
+        // The golden prompts and their continuations are below 256 tokens.
+        let block_table = (0..256 / BLOCK_SIZE).map(|i| BlockId(block(i) as u32)).collect();
+        Self { id: SeqId(id), tokens: prompt.to_vec(), num_computed: 0, block_table: Arc::new(block_table) }
+    }
+
+    /// A step over the next `num_tokens` tokens at most; samples when they reach the end.
+    pub(crate) fn step(&mut self, num_tokens: usize) -> SeqStep {
+        let start = self.num_computed;
+        let end = self.tokens.len().min(start + num_tokens);
+        self.num_computed = end;
+        let params = Arc::new(SamplingParams::greedy());
+        let sample = SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: true };
+        SeqStep {
+            seq_id: self.id,
+            token_ids: self.tokens[start..end].iter().copied().map(TokenId).collect(),
+            num_computed_tokens: start,
+            block_table: Arc::clone(&self.block_table),
+            sample: (end == self.tokens.len()).then_some(sample),
+        }
+    }
+
+    /// Takes in the token that a step chose.
+    pub(crate) fn push(&mut self, output: &SeqOutput) {
+        assert_eq!(output.seq_id, self.id, "outputs come in the order of the plan");
+        self.tokens.push(output.tokens[0].token_id.0);
+    }
+
+    /// The tokens after the first `prompt_len`.
+    pub(crate) fn continuation(&self, prompt_len: usize) -> &[u32] {
+        &self.tokens[prompt_len..]
+    }
+}
+
+/// Runs one step.
+pub(crate) fn run(executor: &mut CpuExecutor, seqs: Vec<SeqStep>) -> Vec<SeqOutput> {
+    let ticket = executor.launch(StepPlan { seqs, finished: Vec::new() }).expect("a valid plan");
+    executor.collect(ticket).expect("a step that works").seqs
+}
+
+/// Prefills a prompt in chunks, then decodes; returns the logits after the prompt and the continuation.
+pub(crate) fn generate(
+    executor: &mut CpuExecutor,
+    mut sequence: Sequence,
+    chunk: usize,
+    num_tokens: usize,
+) -> (Vec<f32>, Vec<u32>) {
+    let prompt_len = sequence.tokens.len();
+    let mut logits = None;
+    while sequence.tokens.len() < prompt_len + num_tokens {
+        let step = sequence.step(chunk);
+        for output in run(executor, vec![step]) {
+            sequence.push(&output);
+            logits = logits.or(output.logits);
+        }
+    }
+    (logits.expect("logits were asked for"), sequence.continuation(prompt_len).to_vec())
+}
