@@ -6,7 +6,7 @@
 
 use std::sync::mpsc;
 
-use types::{BLOCK_SIZE, TokenId};
+use types::{BLOCK_SIZE, SamplingParams, TokenId};
 
 use crate::{
     Capacity, ExecError, Executor, SampleSpec, SampledToken, SeqOutput, SeqStep, StepOutput, StepPlan, Ticket,
@@ -113,11 +113,10 @@ impl FakeExecutor {
     ///
     /// `uniforms` are the draws of the sequence's tokens in order; one per token of the answer.
     #[must_use]
-    pub fn reference(&self, prompt: &[TokenId], sample: &SampleSpec, uniforms: &[f64]) -> Vec<TokenId> {
+    pub fn reference(&self, prompt: &[TokenId], params: &SamplingParams, uniforms: &[f64]) -> Vec<TokenId> {
         let mut tokens = prompt.to_vec();
         for &uniform in uniforms {
-            let next = self.choose(&tokens, &SampleSpec { uniform, ..sample.clone() });
-            tokens.push(next.token_id);
+            tokens.push(self.choose(&tokens, params, uniform).token_id);
         }
         tokens.split_off(prompt.len())
     }
@@ -137,19 +136,16 @@ impl FakeExecutor {
             })
         });
         let tokens = tokens.collect::<Result<Vec<_>, _>>()?;
-        Ok(Some(SeqOutput { seq_id: seq.seq_id, tokens: vec![self.choose(&tokens, sample)], logits: None }))
+        check_recent_tokens(&tokens, sample)?;
+        let token = self.choose(&tokens, &sample.params, sample.uniform);
+        Ok(Some(SeqOutput { seq_id: seq.seq_id, tokens: vec![token], logits: None }))
     }
 
-    fn choose(&self, tokens: &[TokenId], sample: &SampleSpec) -> SampledToken {
+    fn choose(&self, tokens: &[TokenId], params: &SamplingParams, uniform: f64) -> SampledToken {
         let mut hash = Fnv::new();
         tokens.iter().for_each(|token| hash.write(u64::from(token.0)));
-        if sample.params.temperature > 0.0 {
-            hash.write(sample.uniform.to_bits());
-        }
-        if sample.params.has_penalties() {
-            let last_n = sample.params.repeat_last_n as usize;
-            let recent = &tokens[tokens.len().saturating_sub(last_n)..];
-            assert_eq!(sample.recent_tokens, recent, "recent tokens are the last {last_n} of the sequence");
+        if params.temperature > 0.0 {
+            hash.write(uniform.to_bits());
         }
         let token_at = |offset: u64| {
             let value = hash.finish().wrapping_add(offset);
@@ -159,7 +155,7 @@ impl FakeExecutor {
             }
         };
         let logprob_at = |offset: u64| -(offset as f32 + 1.0) / 4.0;
-        let num_logprobs = sample.params.num_logprobs;
+        let num_logprobs = params.num_logprobs;
         SampledToken {
             token_id: token_at(0),
             logprob: num_logprobs.map_or(f32::NAN, |_| logprob_at(0)),
@@ -210,6 +206,16 @@ impl Executor for FakeExecutor {
         }
         Ok(if self.fault_now(Fault::EmptyOutput) { StepOutput::default() } else { output })
     }
+}
+
+fn check_recent_tokens(tokens: &[TokenId], sample: &SampleSpec) -> Result<(), ExecError> {
+    let last_n = if sample.params.has_penalties() { sample.params.repeat_last_n as usize } else { 0 };
+    let expected = &tokens[tokens.len().saturating_sub(last_n)..];
+    if sample.recent_tokens == expected {
+        return Ok(());
+    }
+    let num_recent = sample.recent_tokens.len();
+    Err(ExecError::InvalidPlan(format!("the {num_recent} recent tokens are not the last {last_n} of the sequence")))
 }
 
 /// FNV-1a over 64-bit words with a final mix; stable over platforms and runs.

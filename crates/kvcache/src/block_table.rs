@@ -34,6 +34,12 @@ impl BlockTable {
         &self.blocks
     }
 
+    /// Whether the table takes part in the prefix cache.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.sharing == Sharing::Shared
+    }
+
     /// Takes the longest known prefix of a sequence into the empty table and returns its length in tokens.
     ///
     /// At least the last token is left out, whose computation gives the next one. Linear in the prefix.

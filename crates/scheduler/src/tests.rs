@@ -1,0 +1,149 @@
+//! A scheduler and a fake executor run together, checked at every step.
+
+mod cache;
+mod ends;
+mod fairness;
+mod preemption;
+mod random;
+
+use std::collections::BTreeMap;
+
+use exec::{Capacity, Executor, SampleSpec, StepOutput, StepPlan, testing::FakeExecutor};
+use sampling::Mt19937;
+use types::{RequestId, SamplingParams, TokenId};
+
+use crate::{Ended, FinishReason, Scheduler, SchedulerConfig, SeqEvent, SeqRequest, Step};
+
+/// A capacity in which nothing is short.
+pub(crate) const AMPLE: Capacity =
+    Capacity { num_blocks: 256, max_num_seqs: 16, max_num_batched_tokens: 256, max_model_len: 1024, vocab_size: 1000 };
+
+pub(crate) const CONFIG: SchedulerConfig =
+    SchedulerConfig { enable_prefix_cache: true, max_prefill_tokens_while_decoding: 64 };
+
+/// Scheduler, executor and what came out of them.
+pub(crate) struct Simulation {
+    pub(crate) scheduler: Scheduler,
+    pub(crate) executor: FakeExecutor,
+    pub(crate) answers: BTreeMap<u64, Answer>,
+    config: SchedulerConfig,
+    capacity: Capacity,
+}
+
+/// What one request got.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) tokens: Vec<TokenId>,
+    pub(crate) ended: Option<Ended>,
+}
+
+impl Simulation {
+    pub(crate) fn new(capacity: Capacity, config: SchedulerConfig) -> Self {
+        let scheduler = Scheduler::new(capacity, config);
+        Self { scheduler, executor: FakeExecutor::new(capacity), answers: BTreeMap::new(), config, capacity }
+    }
+
+    pub(crate) fn add(&mut self, request: SeqRequest) {
+        self.answers.insert(request.request_id.0, Answer::default());
+        self.scheduler.add(request);
+        self.scheduler.check_integrity();
+    }
+
+    pub(crate) fn abort(&mut self, id: u64) {
+        if let Some(event) = self.scheduler.abort(RequestId(id)) {
+            self.take(RequestId(id), event);
+        }
+        self.scheduler.check_integrity();
+    }
+
+    /// Runs one step and returns its plan; `None` when there is nothing to do.
+    pub(crate) fn step(&mut self) -> Option<StepPlan> {
+        let Step { plan, num_decodes, .. } = self.scheduler.schedule()?;
+        self.scheduler.check_integrity();
+        self.check_budget(&plan, num_decodes);
+        let ticket = self.executor.launch(plan.clone()).expect("the plan is valid");
+        let output = self.executor.collect(ticket).expect("the fake executor does not fail");
+        self.apply(output);
+        Some(plan)
+    }
+
+    /// Runs until nothing is left to do; fails after `limit` steps.
+    pub(crate) fn run(&mut self, limit: usize) -> Vec<StepPlan> {
+        let plans: Vec<_> = std::iter::from_fn(|| self.step()).take(limit).collect();
+        assert!(!self.scheduler.has_work(), "work is left after {limit} steps: {:?}", self.scheduler.stats());
+        plans
+    }
+
+    fn apply(&mut self, output: StepOutput) {
+        for (request_id, event) in self.scheduler.apply(output).expect("the fake executor keeps the contract") {
+            self.take(request_id, event);
+        }
+        self.scheduler.check_integrity();
+    }
+
+    fn take(&mut self, request_id: RequestId, event: SeqEvent) {
+        let answer = self.answers.get_mut(&request_id.0).expect("only known requests have events");
+        assert_eq!(answer.ended, None, "request {request_id} has an event after its end");
+        match event {
+            SeqEvent::Token(token) => answer.tokens.push(token.token_id),
+            SeqEvent::Ended(ended) => answer.ended = Some(ended),
+        }
+    }
+
+    fn check_budget(&self, plan: &StepPlan, num_decodes: usize) {
+        let num_prompt_tokens = plan.num_tokens() - num_decodes;
+        assert!(plan.seqs[..num_decodes].iter().all(|seq| seq.token_ids.len() == 1), "decodes come first");
+        let limit = self.config.max_prefill_tokens_while_decoding.max(1);
+        assert!(num_decodes == 0 || num_prompt_tokens <= limit, "{num_prompt_tokens} prompt tokens beside decodes");
+    }
+
+    /// The answer that a request must get, whatever runs beside it.
+    pub(crate) fn expected(&self, request: &SeqRequest) -> Answer {
+        let mut generator = Mt19937::new(request.params.seed);
+        let room = self.capacity.max_model_len - request.prompt.len();
+        let limit = request.max_tokens.min(room);
+        let uniforms: Vec<_> = (0..limit).map(|_| generator.uniform()).collect();
+        let mut tokens = self.executor.reference(&request.prompt, &request.params, &uniforms);
+        let mut num_generated_tokens = tokens.len();
+        let mut reason = if request.max_tokens <= room { FinishReason::Length } else { FinishReason::ContextFull };
+        if let Some(stop) = tokens.iter().position(|token| request.stop_token_ids.contains(token)) {
+            reason = FinishReason::EndOfGeneration(tokens[stop]);
+            num_generated_tokens = stop + 1;
+            tokens.truncate(stop);
+        }
+        let num_prompt_tokens = request.prompt.len();
+        Answer { tokens, ended: Some(Ended { reason, num_prompt_tokens, num_cached_tokens: 0, num_generated_tokens }) }
+    }
+
+    /// Checks a finished request against [`Self::expected`]; cached tokens may differ.
+    pub(crate) fn check_answer(&self, request: &SeqRequest) {
+        let answer = &self.answers[&request.request_id.0];
+        let expected = self.expected(request);
+        let ended = answer.ended.map(|ended| Ended { num_cached_tokens: 0, ..ended });
+        let answer = Answer { ended, tokens: answer.tokens.clone() };
+        assert_eq!(answer, expected, "request {} got another answer", request.request_id);
+    }
+}
+
+/// A greedy request with `num_tokens` prompt tokens that start at `first`.
+pub(crate) fn request(id: u64, first: u32, num_tokens: u32, max_tokens: usize) -> SeqRequest {
+    SeqRequest {
+        request_id: RequestId(id),
+        prompt: (first..first + num_tokens).map(TokenId).collect(),
+        params: SamplingParams::greedy(),
+        max_tokens,
+        stop_token_ids: Vec::new(),
+        priority: 0,
+        cache_prompt: true,
+    }
+}
+
+/// `(sequence, tokens)` of a plan, in its order.
+pub(crate) fn shape(plan: &StepPlan) -> Vec<(u64, usize)> {
+    plan.seqs.iter().map(|seq| (seq.seq_id.0, seq.token_ids.len())).collect()
+}
+
+/// The samples asked for by a plan.
+pub(crate) fn samples(plan: &StepPlan) -> Vec<&SampleSpec> {
+    plan.seqs.iter().filter_map(|seq| seq.sample.as_ref()).collect()
+}

@@ -1,0 +1,188 @@
+//! Random schedules against invariants: every request gets the answer it gets alone, whatever runs beside it.
+
+use exec::Capacity;
+use proptest::{prelude::*, test_runner::RngSeed};
+use types::{RequestId, SamplingParams, TokenId};
+
+use super::Simulation;
+use crate::{FinishReason, SchedulerConfig, SeqRequest};
+
+/// What happens before a step.
+#[derive(Clone, Debug)]
+enum Action {
+    Arrive(Arrival),
+    /// Aborts one of the requests so far.
+    Abort(usize),
+    /// Runs some steps.
+    Steps(usize),
+    Forget,
+}
+
+#[derive(Clone, Debug)]
+struct Arrival {
+    /// Which of a few texts the prompt is the beginning of, so that prefixes repeat.
+    text: u32,
+    num_tokens: usize,
+    max_tokens: usize,
+    priority: i32,
+    is_private: bool,
+    stops: Vec<u32>,
+    params: SamplingParams,
+}
+
+#[derive(Clone, Debug)]
+struct Setup {
+    capacity: Capacity,
+    config: SchedulerConfig,
+}
+
+/// A pool of a few blocks, a few rows, a small budget and a small vocabulary, so that all limits are met.
+fn setup() -> impl Strategy<Value = Setup> {
+    (2..14_usize, 1..7_usize, 1..50_usize, any::<bool>(), 0..20_usize).prop_map(
+        |(num_blocks, max_num_seqs, max_num_batched_tokens, enable_prefix_cache, prefill)| Setup {
+            capacity: Capacity {
+                num_blocks,
+                max_num_seqs,
+                max_num_batched_tokens,
+                max_model_len: (num_blocks * 16).min(120),
+                vocab_size: 40,
+            },
+            config: SchedulerConfig { enable_prefix_cache, max_prefill_tokens_while_decoding: prefill },
+        },
+    )
+}
+
+fn params() -> impl Strategy<Value = SamplingParams> {
+    (any::<bool>(), 0..3_u32, any::<bool>(), 0..40_u32).prop_map(|(greedy, seed, penalized, repeat_last_n)| {
+        SamplingParams {
+            temperature: if greedy { 0.0 } else { 0.8 },
+            presence_penalty: if penalized { 0.5 } else { 0.0 },
+            repeat_last_n,
+            seed,
+            ..SamplingParams::default()
+        }
+    })
+}
+
+fn arrival() -> impl Strategy<Value = Arrival> {
+    let stops = prop::collection::vec(0..40_u32, 0..2);
+    (0..3_u32, 1..80_usize, 0..80_usize, -1..2_i32, prop::bool::weighted(0.15), stops, params()).prop_map(
+        |(text, num_tokens, max_tokens, priority, is_private, stops, params)| Arrival {
+            text,
+            num_tokens,
+            max_tokens,
+            priority,
+            is_private,
+            stops,
+            params,
+        },
+    )
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        5 => arrival().prop_map(Action::Arrive),
+        1 => any::<usize>().prop_map(Action::Abort),
+        4 => (1..8_usize).prop_map(Action::Steps),
+        1 => Just(Action::Forget),
+    ]
+}
+
+fn request(id: u64, arrival: &Arrival, capacity: &Capacity) -> SeqRequest {
+    let num_tokens = arrival.num_tokens.min(capacity.max_model_len - 1) as u32;
+    SeqRequest {
+        request_id: RequestId(id),
+        // Texts share their first block and differ from there on.
+        prompt: (0..num_tokens).map(|i| TokenId((i / 16 * (1 + arrival.text) + i % 16) % 40)).collect(),
+        params: arrival.params.clone(),
+        max_tokens: arrival.max_tokens,
+        stop_token_ids: arrival.stops.iter().copied().map(TokenId).collect(),
+        priority: arrival.priority,
+        cache_prompt: !arrival.is_private,
+    }
+}
+
+/// Runs the actions, then all that is left. Returns the simulation, the requests and a transcript of all plans.
+fn run(setup: &Setup, actions: &[Action]) -> (Simulation, Vec<SeqRequest>, String) {
+    let mut simulation = Simulation::new(setup.capacity, setup.config);
+    let mut requests: Vec<SeqRequest> = Vec::new();
+    let mut transcript = String::new();
+    for action in actions {
+        match action {
+            Action::Arrive(arrival) => {
+                let request = request(requests.len() as u64, arrival, &setup.capacity);
+                simulation.add(request.clone());
+                requests.push(request);
+            }
+            Action::Abort(which) if !requests.is_empty() => simulation.abort((which % requests.len()) as u64),
+            Action::Abort(_) => {}
+            Action::Steps(count) => {
+                for plan in (0..*count).map_while(|_| simulation.step()) {
+                    transcript += &format!("{plan:?}\n");
+                }
+            }
+            Action::Forget => simulation.scheduler.forget_cached(),
+        }
+    }
+    // The first in order moves on in every step, and nothing arrives any more.
+    let limit = requests.iter().map(|request| request.prompt.len() + request.max_tokens + 1).sum::<usize>() + 1;
+    for plan in simulation.run(limit) {
+        transcript += &format!("{plan:?}\n");
+    }
+    (simulation, requests, transcript)
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    #[test]
+    fn every_request_gets_the_answer_it_gets_alone(
+        setup in setup(),
+        actions in prop::collection::vec(action(), 1..40),
+    ) {
+        let (simulation, requests, _) = run(&setup, &actions);
+        for request in &requests {
+            let answer = &simulation.answers[&request.request_id.0];
+            let ended = answer.ended.expect("every request ends");
+            if ended.reason == FinishReason::Aborted {
+                let expected = simulation.expected(request);
+                prop_assert!(expected.tokens.starts_with(&answer.tokens));
+            } else {
+                simulation.check_answer(request);
+            }
+        }
+        let stats = simulation.scheduler.stats();
+        prop_assert_eq!((stats.num_used_blocks, stats.num_running, stats.num_waiting), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_same_calls_give_the_same_plans(
+        setup in setup(),
+        actions in prop::collection::vec(action(), 1..15),
+    ) {
+        prop_assert_eq!(run(&setup, &actions).2, run(&setup, &actions).2);
+    }
+}
+
+#[test]
+fn the_random_schedules_reach_every_rule() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::new(config(1));
+    let strategy = (setup(), prop::collection::vec(action(), 1..40));
+    let (mut num_preemptions, mut num_hits, mut num_context_full) = (0, 0, 0);
+    for _ in 0..100 {
+        let (setup, actions) = strategy.new_tree(&mut runner).expect("the strategy rejects nothing").current();
+        let (simulation, ..) = run(&setup, &actions);
+        let stats = simulation.scheduler.stats();
+        num_preemptions += stats.num_preemptions;
+        num_hits += stats.prefix_hits;
+        let reasons = simulation.answers.values().filter_map(|answer| answer.ended).map(|ended| ended.reason);
+        num_context_full += reasons.filter(|reason| *reason == FinishReason::ContextFull).count();
+    }
+    let reached = (num_preemptions > 50, num_hits > 1000, num_context_full > 20);
+    assert_eq!(reached, (true, true, true), "{num_preemptions} {num_hits} {num_context_full}");
+}
