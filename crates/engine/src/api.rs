@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use exec::SampledToken;
+use scheduler::FinishReason;
 use types::{SamplingParams, TokenId};
 
 /// A validated, tokenized, bounded request for one sequence.
@@ -35,19 +36,6 @@ pub enum Event {
     Failed(FailReason),
 }
 
-/// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FinishReason {
-    /// The model chose a token that ends generation.
-    EndOfGeneration(TokenId),
-    /// `max_tokens` were generated.
-    Length,
-    /// The context is full.
-    ContextFull,
-    /// The caller dropped the response or asked for it.
-    Aborted,
-}
-
 /// The end of an answer and its figures.
 #[derive(Clone, Debug)]
 pub struct Finished {
@@ -76,7 +64,7 @@ pub enum FailReason {
     /// The engine is shutting down and its drain deadline passed.
     #[error("the server is shutting down")]
     ShuttingDown,
-    /// The executor failed in a step that computed the request.
+    /// The executor failed while the request ran or waited; the engine has stopped.
     #[error("the executor failed: {0}")]
     Executor(String),
 }

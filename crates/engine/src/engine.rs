@@ -6,13 +6,10 @@ use std::{
 };
 
 use exec::{Capacity, Executor};
+use scheduler::{Scheduler, SchedulerConfig};
 use types::BLOCK_SIZE;
 
-use crate::{
-    EngineConfig, EngineHandle, EngineStats, Event, FailReason, StartError,
-    handle::Shared,
-    inbox::{Inbox, Phase},
-};
+use crate::{EngineConfig, EngineHandle, EngineStats, StartError, handle::Shared, inbox::Inbox, step_loop::StepLoop};
 
 /// Starts engines, see [`Engine::start`].
 pub struct Engine;
@@ -28,8 +25,12 @@ impl Engine {
         let inbox = Arc::new(Inbox::new(capacity.max_num_seqs + config.max_waiting));
         let stats = EngineStats { num_blocks: capacity.num_blocks, ..EngineStats::default() };
         let shared = Arc::new(Shared { inbox, stats: Mutex::new(stats) });
-        let for_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || refuse_all(&for_thread))?;
+        let policy = SchedulerConfig {
+            enable_prefix_cache: config.enable_prefix_cache,
+            max_prefill_tokens_while_decoding: config.max_prefill_tokens_while_decoding,
+        };
+        let step_loop = StepLoop::new(executor, Scheduler::new(capacity, policy), Arc::clone(&shared));
+        let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || step_loop.run())?;
         Ok(EngineHandle::new(shared, capacity, thread))
     }
 }
@@ -46,19 +47,4 @@ fn usable(capacity: Capacity) -> Result<Capacity, StartError> {
     at_least("max_model_len", capacity.max_model_len, 2)?;
     at_least("vocab_size", capacity.vocab_size, 1)?;
     Ok(Capacity { max_model_len, ..capacity })
-}
-
-/// Stands in for the step loop until the scheduler is connected: every request fails.
-fn refuse_all(shared: &Shared) {
-    loop {
-        let delivery = shared.inbox.take(true);
-        shared.inbox.ended(delivery.submissions.len());
-        for submission in delivery.submissions {
-            let _ = submission.events.send(Event::Failed(FailReason::ShuttingDown));
-        }
-        if delivery.phase != Phase::Open {
-            shared.inbox.stop(None);
-            return;
-        }
-    }
 }

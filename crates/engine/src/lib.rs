@@ -10,12 +10,17 @@ mod config;
 mod engine;
 mod handle;
 mod inbox;
+mod live;
 mod response;
+mod step_loop;
+#[cfg(test)]
+mod tests;
 
-pub use api::{EngineStats, Event, FailReason, FinishReason, Finished, Request, StartError, SubmitError};
+pub use api::{EngineStats, Event, FailReason, Finished, Request, StartError, SubmitError};
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use exec::{Capacity, Executor, SampledToken};
 pub use handle::EngineHandle;
 pub use response::Response;
+pub use scheduler::FinishReason;
 pub use types::{RequestId, SamplingParams, TokenId};

@@ -1,0 +1,66 @@
+//! The engine with a fake executor; a gate holds steps where a test must act in the middle of one.
+
+mod end;
+mod failure;
+mod limits;
+mod serving;
+
+use exec::{
+    Capacity,
+    testing::{FakeExecutor, Gate},
+};
+use types::{SamplingParams, TokenId};
+
+use crate::{Engine, EngineConfig, EngineHandle, Event, FailReason, Finished, Request, Response};
+
+pub(crate) const CAPACITY: Capacity =
+    Capacity { num_blocks: 512, max_num_seqs: 8, max_num_batched_tokens: 128, max_model_len: 512, vocab_size: 1000 };
+
+pub(crate) fn start(executor: FakeExecutor) -> EngineHandle {
+    Engine::start(Box::new(executor), EngineConfig::default()).expect("the capacity is usable")
+}
+
+/// An engine whose steps wait for the gate.
+pub(crate) fn start_gated(config: EngineConfig, capacity: Capacity) -> (EngineHandle, Gate) {
+    let (executor, gate) = FakeExecutor::new(capacity).gated();
+    (Engine::start(Box::new(executor), config).expect("the capacity is usable"), gate)
+}
+
+/// A greedy request with a prompt of `num_tokens` from `first` on.
+pub(crate) fn request(first: u32, num_tokens: u32, max_tokens: usize) -> Request {
+    Request {
+        prompt: (first..first + num_tokens).map(TokenId).collect(),
+        params: SamplingParams::greedy(),
+        max_tokens,
+        stop_token_ids: Vec::new(),
+        priority: 0,
+        cache_prompt: true,
+        deadline: None,
+    }
+}
+
+/// How a request ended.
+pub(crate) type End = Result<Finished, FailReason>;
+
+/// Reads a response to its end, which must be the last event.
+pub(crate) fn read(response: &mut Response) -> (Vec<TokenId>, End) {
+    let mut tokens = Vec::new();
+    loop {
+        let end = match response.blocking_next().expect("a last event comes before the end") {
+            Event::Token(token) => {
+                tokens.push(token.token_id);
+                continue;
+            }
+            Event::Finished(finished) => Ok(finished),
+            Event::Failed(reason) => Err(reason),
+        };
+        assert!(response.blocking_next().is_none(), "nothing follows the last event");
+        return (tokens, end);
+    }
+}
+
+/// The ids of the sequences in the next step.
+pub(crate) fn next_step(gate: &Gate) -> Vec<u64> {
+    let plan = gate.wait_launched().expect("the engine runs");
+    plan.seqs.iter().map(|seq| seq.seq_id.0).collect()
+}
