@@ -20,8 +20,9 @@ template <int NT, int WK> static __device__ __forceinline__ void matmul_block(co
     }
 }
 
+// Up to 32 tokens two blocks share a multiprocessor; the sums of 64 tokens take the registers of one.
 #define MATMUL(name, tiles, column_warps)                                                                    \
-    extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2) name(const __grid_constant__ MatmulArgs args) { \
+    extern "C" __global__ void __launch_bounds__(TILE_THREADS, (tiles) < 8 ? 2 : 1) name(const __grid_constant__ MatmulArgs args) { \
         matmul_block<tiles, column_warps>(args);                                                             \
     }
 MATMUL(matmul_quant_8, 1, 4)

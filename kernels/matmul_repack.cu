@@ -45,15 +45,14 @@ static __device__ unsigned quant_q5_0(const unsigned char* row, unsigned b, unsi
     return ((block[6 + (e & 15u)] >> ((e >> 4) * 4)) & 15u) | (high << 4);
 }
 
-static __device__ unsigned raw_quant(unsigned format, const unsigned char* row, unsigned b, unsigned e) {
-    switch (format) {
-        case FORMAT_Q4_K: return quant_q4_k(row, b, e);
-        case FORMAT_Q5_K: return quant_q5_k(row, b, e);
-        case FORMAT_Q6_K: return quant_q6_k(row, b, e) ^ 32u;
-        case FORMAT_Q8_0: return quant_q8_0(row, b, e);
-        case FORMAT_Q4_0: return quant_q4_0(row, b, e) ^ 8u;
-        default: return quant_q5_0(row, b, e) ^ 16u;
-    }
+// The same in two's complement for the signed formats.
+template <unsigned FORMAT> static __device__ unsigned signed_quant(const unsigned char* row, unsigned b, unsigned e) {
+    if constexpr (FORMAT == FORMAT_Q4_K) return quant_q4_k(row, b, e);
+    if constexpr (FORMAT == FORMAT_Q5_K) return quant_q5_k(row, b, e);
+    if constexpr (FORMAT == FORMAT_Q6_K) return quant_q6_k(row, b, e) ^ 32u;
+    if constexpr (FORMAT == FORMAT_Q8_0) return quant_q8_0(row, b, e);
+    if constexpr (FORMAT == FORMAT_Q4_0) return quant_q4_0(row, b, e) ^ 8u;
+    if constexpr (FORMAT == FORMAT_Q5_0) return quant_q5_0(row, b, e) ^ 16u;
 }
 
 static __device__ size_t row_bytes(unsigned format, unsigned cols) {
@@ -75,7 +74,7 @@ struct LaneQuants {
     unsigned two[2];       // 2-bit plane
 };
 
-static __device__ LaneQuants lane_quants(const RepackArgs& a, const unsigned char* row, unsigned chunk, unsigned t) {
+template <unsigned FORMAT> static __device__ LaneQuants lane_quants(const RepackArgs& a, const unsigned char* row, unsigned chunk, unsigned t) {
     LaneQuants q = {};
     if (row == nullptr) return q;
 #pragma unroll
@@ -86,7 +85,7 @@ static __device__ LaneQuants lane_quants(const RepackArgs& a, const unsigned cha
         for (unsigned c = 0; c < 2; c++) {
 #pragma unroll
             for (unsigned e = 0; e < 4; e++) {
-                unsigned v = raw_quant(a.format, row, block, c * 16 + t * 4 + e);
+                unsigned v = signed_quant<FORMAT>(row, block, c * 16 + t * 4 + e);
                 q.nibbles[b] |= (v & 15u) << (8 * e + 4 * c);
                 q.bytes[b][c] |= (v & 255u) << (8 * e);
                 q.one |= ((v >> 4) & 1u) << (8 * e + 4 * c + b);
@@ -121,35 +120,44 @@ static __device__ void repack_scales(const RepackArgs& a, const unsigned char* r
     }
 }
 
-extern "C" __global__ void __launch_bounds__(32) matmul_repack_quant(const RepackArgs a) {
+template <unsigned FORMAT> static __device__ void repack_chunk(const RepackArgs& a) {
     unsigned lane = threadIdx.x, g = lane >> 2, t = lane & 3u, chunk = blockIdx.x, chunks = gridDim.x;
     unsigned tile = a.first_tile + blockIdx.y;
     size_t tile_chunk = (size_t)tile * chunks + chunk;
+#pragma unroll 1
     for (unsigned h = 0; h < 2; h++) {
         unsigned row_idx = tile * 16 + g + h * 8;
         const unsigned char* row = nullptr;
-        if (row_idx < a.rows) row = a.src + (row_idx - a.first_tile * 16) * row_bytes(a.format, a.cols);
-        LaneQuants q = lane_quants(a, row, chunk, t);
-        if (a.format == FORMAT_Q8_0) {
-            unsigned* low = (unsigned*)(a.low + tile_chunk * 2048);
+        if (row_idx < a.rows) row = a.src + (row_idx - a.first_tile * 16) * row_bytes(FORMAT, a.cols);
+        LaneQuants q = lane_quants<FORMAT>(a, row, chunk, t);
+        if constexpr (FORMAT == FORMAT_Q8_0) {
+            unsigned* low = (unsigned*)(a.low + tile_chunk * 2048) + lane * 4 + h;
 #pragma unroll
-            for (unsigned b = 0; b < 4; b++) {
-#pragma unroll
-                for (unsigned c = 0; c < 2; c++) low[b * 128 + lane * 4 + c * 2 + h] = q.bytes[b][c];
-            }
+            for (unsigned i = 0; i < 8; i++) low[(i >> 1) * 128 + (i & 1) * 2] = q.bytes[i >> 1][i & 1];
         } else {
             unsigned* low = (unsigned*)(a.low + tile_chunk * 1024) + h * 128 + lane * 4;
 #pragma unroll
             for (unsigned b = 0; b < 4; b++) low[b] = q.nibbles[b];
         }
-        if (a.format == FORMAT_Q5_0) ((unsigned*)(a.high + tile_chunk * 256))[lane * 2 + h] = q.one;
-        if (a.format == FORMAT_Q5_K) ((unsigned*)(a.high + (tile_chunk >> 1) * 512))[lane * 4 + (chunk & 1) * 2 + h] = q.one;
-        if (a.format == FORMAT_Q6_K) {
+        if constexpr (FORMAT == FORMAT_Q5_0) ((unsigned*)(a.high + tile_chunk * 256))[lane * 2 + h] = q.one;
+        if constexpr (FORMAT == FORMAT_Q5_K) ((unsigned*)(a.high + (tile_chunk >> 1) * 512))[lane * 4 + (chunk & 1) * 2 + h] = q.one;
+        if constexpr (FORMAT == FORMAT_Q6_K) {
             unsigned* high = (unsigned*)(a.high + tile_chunk * 512) + lane * 4 + h * 2;
             high[0] = q.two[0];
             high[1] = q.two[1];
         }
         if (t == 0) repack_scales(a, row, tile_chunk, chunk, g, h);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(32) matmul_repack_quant(const RepackArgs a) {
+    switch (a.format) {
+        case FORMAT_Q4_K: return repack_chunk<FORMAT_Q4_K>(a);
+        case FORMAT_Q5_K: return repack_chunk<FORMAT_Q5_K>(a);
+        case FORMAT_Q6_K: return repack_chunk<FORMAT_Q6_K>(a);
+        case FORMAT_Q8_0: return repack_chunk<FORMAT_Q8_0>(a);
+        case FORMAT_Q4_0: return repack_chunk<FORMAT_Q4_0>(a);
+        default: return repack_chunk<FORMAT_Q5_0>(a);
     }
 }
 
