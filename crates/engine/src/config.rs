@@ -1,5 +1,7 @@
 //! How an engine is set up.
 
+use std::time::Duration;
+
 /// Limits and policies of an engine. What the executor can hold is not here: see [`exec::Capacity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -7,13 +9,21 @@ pub struct EngineConfig {
     pub max_waiting: usize,
     /// Whether finished blocks are kept and shared between requests with the same prefix.
     pub enable_prefix_cache: bool,
-    /// Prompt tokens in a step at most while other sequences decode: bounds how long a long prompt delays them.
-    /// Without decodes a step takes as many as the executor can.
+    /// How long a step with prompt tokens should take at most while other sequences decode: the time for which a long
+    /// prompt holds up everyone's next token. The engine takes as many prompt tokens into such a step as the speed
+    /// measured so far allows. Without decodes a step takes as many as the executor can.
+    pub target_step_time: Duration,
+    /// Prompt tokens in such a step at most, however fast the device is.
     pub max_prefill_tokens_while_decoding: usize,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { max_waiting: 512, enable_prefix_cache: true, max_prefill_tokens_while_decoding: 256 }
+        Self {
+            max_waiting: 512,
+            enable_prefix_cache: true,
+            target_step_time: Duration::from_millis(200),
+            max_prefill_tokens_while_decoding: 512,
+        }
     }
 }

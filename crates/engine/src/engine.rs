@@ -6,7 +6,6 @@ use std::{
 };
 
 use exec::{Capacity, Executor};
-use scheduler::{Scheduler, SchedulerConfig};
 use types::BLOCK_SIZE;
 
 use crate::{EngineConfig, EngineHandle, EngineStats, StartError, handle::Shared, inbox::Inbox, step_loop::StepLoop};
@@ -25,11 +24,7 @@ impl Engine {
         let inbox = Arc::new(Inbox::new(capacity.max_num_seqs + config.max_waiting));
         let stats = EngineStats { num_blocks: capacity.num_blocks, ..EngineStats::default() };
         let shared = Arc::new(Shared { inbox, stats: Mutex::new(stats) });
-        let policy = SchedulerConfig {
-            enable_prefix_cache: config.enable_prefix_cache,
-            max_prefill_tokens_while_decoding: config.max_prefill_tokens_while_decoding,
-        };
-        let step_loop = StepLoop::new(executor, Scheduler::new(capacity, policy), Arc::clone(&shared));
+        let step_loop = StepLoop::new(executor, capacity, config, Arc::clone(&shared));
         let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || step_loop.run())?;
         Ok(EngineHandle::new(shared, capacity, thread))
     }

@@ -11,6 +11,7 @@ mod engine;
 mod handle;
 mod inbox;
 mod live;
+mod pace;
 mod response;
 mod step_loop;
 #[cfg(test)]

@@ -9,21 +9,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use exec::{ExecError, Executor};
-use scheduler::{OutputError, Scheduler, SeqEvent, SeqRequest, Step};
+use exec::{Capacity, ExecError, Executor};
+use scheduler::{OutputError, Scheduler, SchedulerConfig, SeqEvent, SeqRequest, Step};
 use types::RequestId;
 
 use crate::{
-    EngineStats, FailReason,
+    EngineConfig, EngineStats, FailReason,
     handle::Shared,
     inbox::{Phase, Submission},
     live::Live,
+    pace::Pace,
 };
 
 /// All that the engine's thread owns.
 pub(crate) struct StepLoop {
     executor: Box<dyn Executor>,
     scheduler: Scheduler,
+    pace: Pace,
     shared: Arc<Shared>,
     live: HashMap<RequestId, Live>,
     deadlines: BTreeSet<(Instant, RequestId)>,
@@ -50,10 +52,21 @@ enum StepError {
 }
 
 impl StepLoop {
-    pub(crate) fn new(executor: Box<dyn Executor>, scheduler: Scheduler, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        executor: Box<dyn Executor>,
+        capacity: Capacity,
+        config: EngineConfig,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let pace = Pace::new(config.target_step_time, config.max_prefill_tokens_while_decoding);
+        let policy = SchedulerConfig {
+            enable_prefix_cache: config.enable_prefix_cache,
+            max_prefill_tokens_while_decoding: pace.max_prefill_tokens(),
+        };
         Self {
             executor,
-            scheduler,
+            scheduler: Scheduler::new(capacity, policy),
+            pace,
             shared,
             live: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -138,7 +151,7 @@ impl StepLoop {
     }
 
     fn compute(&mut self, step: Step) -> Result<(), StepError> {
-        let has_prompts = step.num_decodes < step.plan.seqs.len();
+        let num_prompt_tokens = step.plan.num_tokens() - step.num_decodes;
         let launched_at = Instant::now();
         let ticket = self.executor.launch(step.plan)?;
         for request_id in &step.started {
@@ -147,8 +160,11 @@ impl StepLoop {
         self.tell();
         let output = self.executor.collect(ticket)?;
         self.collected_at = Instant::now();
-        let time = if has_prompts { &mut self.prefill_time } else { &mut self.decode_time };
-        *time += self.collected_at - launched_at;
+        let step_time = self.collected_at - launched_at;
+        let total = if num_prompt_tokens > 0 { &mut self.prefill_time } else { &mut self.decode_time };
+        *total += step_time;
+        self.pace.observe(num_prompt_tokens, step_time);
+        self.scheduler.set_max_prefill_tokens_while_decoding(self.pace.max_prefill_tokens());
         let events = self.scheduler.apply(output)?;
         self.updates.extend(events.into_iter().map(|(request_id, event)| (request_id, Update::Seq(event))));
         Ok(())

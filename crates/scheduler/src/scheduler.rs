@@ -17,7 +17,8 @@ use crate::{
 pub struct SchedulerConfig {
     /// Whether blocks are shared between sequences with the same prefix.
     pub enable_prefix_cache: bool,
-    /// Prompt tokens in a step at most while other sequences decode; at least one is always taken.
+    /// Prompt tokens in a step at most while other sequences decode; at least one is always taken. See
+    /// [`Scheduler::set_max_prefill_tokens_while_decoding`].
     pub max_prefill_tokens_while_decoding: usize,
 }
 
@@ -83,6 +84,11 @@ impl Scheduler {
             self.waiting.remove(&rank)?
         };
         Some(sequence.end(FinishReason::Aborted))
+    }
+
+    /// Changes the limit for the steps from now on, as the device turns out to be faster or slower.
+    pub fn set_max_prefill_tokens_while_decoding(&mut self, limit: usize) {
+        self.config.max_prefill_tokens_while_decoding = limit;
     }
 
     /// Whether any request runs or waits.

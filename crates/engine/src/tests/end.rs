@@ -8,12 +8,9 @@ use std::{
 use super::{CAPACITY, next_step, read, request, start_gated};
 use crate::{EngineConfig, Event, FailReason, FinishReason, Request, SubmitError};
 
-const CONFIG: EngineConfig =
-    EngineConfig { max_waiting: 16, enable_prefix_cache: true, max_prefill_tokens_while_decoding: 64 };
-
 #[test]
 fn a_dropped_response_is_aborted_within_one_step() {
-    let (engine, gate) = start_gated(CONFIG, CAPACITY);
+    let (engine, gate) = start_gated(EngineConfig::default(), CAPACITY);
     let gone = engine.submit(request(0, 4, 100)).unwrap();
     assert_eq!(next_step(&gate), [0]);
     let mut kept = engine.submit(request(50, 4, 3)).unwrap();
@@ -29,7 +26,7 @@ fn a_dropped_response_is_aborted_within_one_step() {
 
 #[test]
 fn a_waiting_request_can_be_aborted() {
-    let (engine, gate) = start_gated(CONFIG, exec::Capacity { max_num_seqs: 1, ..CAPACITY });
+    let (engine, gate) = start_gated(EngineConfig::default(), exec::Capacity { max_num_seqs: 1, ..CAPACITY });
     let mut first = engine.submit(request(0, 4, 2)).unwrap();
     assert_eq!(next_step(&gate), [0]);
     let mut second = engine.submit(request(0, 4, 2)).unwrap();
@@ -45,7 +42,7 @@ fn a_waiting_request_can_be_aborted() {
 
 #[test]
 fn an_aborted_answer_keeps_its_figures() {
-    let (engine, gate) = start_gated(CONFIG, CAPACITY);
+    let (engine, gate) = start_gated(EngineConfig::default(), CAPACITY);
     let mut response = engine.submit(request(0, 4, 100)).unwrap();
     for _ in 0..3 {
         assert_eq!(next_step(&gate), [0]);
@@ -62,7 +59,7 @@ fn an_aborted_answer_keeps_its_figures() {
 
 #[test]
 fn a_deadline_ends_a_request_that_waits() {
-    let (engine, gate) = start_gated(CONFIG, CAPACITY);
+    let (engine, gate) = start_gated(EngineConfig::default(), CAPACITY);
     let _first = engine.submit(request(0, 4, 100)).unwrap();
     assert_eq!(next_step(&gate), [0]);
     let deadline = Some(Instant::now());
@@ -75,7 +72,7 @@ fn a_deadline_ends_a_request_that_waits() {
 
 #[test]
 fn a_deadline_ends_a_request_that_runs() {
-    let (engine, gate) = start_gated(CONFIG, CAPACITY);
+    let (engine, gate) = start_gated(EngineConfig::default(), CAPACITY);
     let _other = engine.submit(request(0, 4, 100)).unwrap();
     assert_eq!(next_step(&gate), [0]);
     let deadline = Instant::now() + Duration::from_millis(100);
@@ -94,7 +91,7 @@ fn a_deadline_ends_a_request_that_runs() {
 
 #[test]
 fn a_drain_lets_requests_finish() {
-    let (engine, gate) = start_gated(CONFIG, exec::Capacity { max_num_seqs: 1, ..CAPACITY });
+    let (engine, gate) = start_gated(EngineConfig::default(), exec::Capacity { max_num_seqs: 1, ..CAPACITY });
     let mut responses = [engine.submit(request(0, 4, 3)).unwrap(), engine.submit(request(50, 4, 3)).unwrap()];
     assert_eq!(next_step(&gate), [0]);
     let drained = thread::spawn({
@@ -115,7 +112,7 @@ fn a_drain_lets_requests_finish() {
 
 #[test]
 fn a_drain_fails_the_rest_at_its_deadline() {
-    let (engine, gate) = start_gated(CONFIG, CAPACITY);
+    let (engine, gate) = start_gated(EngineConfig::default(), CAPACITY);
     let mut response = engine.submit(request(0, 4, 100)).unwrap();
     assert_eq!(next_step(&gate), [0]);
     let stopped = thread::spawn({
@@ -134,7 +131,7 @@ fn a_drain_fails_the_rest_at_its_deadline() {
 
 #[test]
 fn an_idle_engine_stops_at_once() {
-    let (engine, gate) = start_gated(CONFIG, CAPACITY);
+    let (engine, gate) = start_gated(EngineConfig::default(), CAPACITY);
     engine.shutdown();
     assert!(gate.wait_launched().is_none(), "the executor is dropped");
     assert!(!engine.is_healthy());
@@ -142,7 +139,7 @@ fn an_idle_engine_stops_at_once() {
 
 #[test]
 fn without_handles_the_engine_finishes_and_ends() {
-    let (engine, gate) = start_gated(CONFIG, CAPACITY);
+    let (engine, gate) = start_gated(EngineConfig::default(), CAPACITY);
     let mut response = engine.submit(request(0, 4, 2)).unwrap();
     drop(engine);
     for _ in 0..2 {
