@@ -1,0 +1,210 @@
+//! Runs the steps of a pre-tokenizer.
+
+use regex::Regex;
+
+use super::{PreTokenizer, Step, Thousands};
+
+/// A pre-tokenizer ready to run.
+pub(crate) struct Splitter {
+    steps: Vec<Cutter>,
+}
+
+/// One step: what is matched, and what of a match is cut off.
+struct Cutter {
+    pattern: Regex,
+    ending: Ending,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// A match is one word.
+    Whole,
+    /// White space leaves its last character to the word behind it.
+    GivesBack,
+    /// The same, unless it ends in a newline.
+    GivesBackBlanks,
+    /// The same, and what remains is cut into runs.
+    Runs,
+    /// A match is digits, to be cut in threes.
+    Thousands(Thousands),
+}
+
+impl Splitter {
+    pub(crate) fn new(pre: &PreTokenizer) -> Self {
+        let cutter = |step: &Step| {
+            let (pattern, ending) = match *step {
+                Step::Match(pattern) => (pattern, Ending::Whole),
+                Step::Words(pattern) => (pattern, Ending::GivesBack),
+                Step::WordsAndLines(pattern) => (pattern, Ending::GivesBackBlanks),
+                Step::WordsAndRuns(pattern) => (pattern, Ending::Runs),
+                Step::Thousands(which) => (r"\d+", Ending::Thousands(which)),
+            };
+            Cutter { pattern: Regex::new(pattern).expect("every pattern of the table is compiled by a test"), ending }
+        };
+        Self { steps: pre.steps.iter().map(cutter).collect() }
+    }
+
+    /// The words of `text`; together they are the text.
+    pub(crate) fn split<'t>(&self, text: &'t str) -> Vec<&'t str> {
+        let mut words = vec![text];
+        for step in &self.steps {
+            let mut cut = Vec::with_capacity(words.len() * 2);
+            words.into_iter().for_each(|word| step.cut(word, &mut cut));
+            words = cut;
+        }
+        words
+    }
+}
+
+impl Cutter {
+    fn cut<'t>(&self, text: &'t str, out: &mut Vec<&'t str>) {
+        let mut done = 0; // Everything before is in `out`.
+        let mut at = 0; // Where the next match may begin.
+        while let Some(found) = self.pattern.find_at(text, at) {
+            if found.is_empty() {
+                break; // No pattern matches nothing; a loop that stands still must not depend on it.
+            }
+            let (matched, rest) = (found.as_str(), &text[found.end()..]);
+            if self.ending == Ending::Thousands(Thousands::BeforeWordEnd) && rest.starts_with(is_word) {
+                at = found.end();
+                continue;
+            }
+            if done < found.start() {
+                out.push(&text[done..found.start()]);
+            }
+            done = found.start() + self.cut_match(matched, rest.is_empty(), out);
+            at = done;
+        }
+        if done < text.len() {
+            out.push(&text[done..]);
+        }
+    }
+
+    /// Cuts one match into words and returns how many of its bytes they take. `at_end`: no text follows.
+    fn cut_match<'t>(&self, matched: &'t str, at_end: bool, out: &mut Vec<&'t str>) -> usize {
+        let is_blank =
+            |newlines: bool| matched.ends_with(|c: char| c.is_whitespace() && (newlines || !matches!(c, '\r' | '\n')));
+        match self.ending {
+            Ending::Thousands(_) => return cut_thousands(matched, out),
+            Ending::Runs if is_blank(false) => return cut_runs(matched, at_end, out),
+            Ending::GivesBack if !at_end && is_blank(true) => return give_back(matched, out),
+            Ending::GivesBackBlanks if !at_end && is_blank(false) => return give_back(matched, out),
+            _ => out.push(matched),
+        }
+        matched.len()
+    }
+}
+
+/// All but the last character, of two or more.
+fn give_back<'t>(blanks: &'t str, out: &mut Vec<&'t str>) -> usize {
+    let last = blanks.chars().next_back().map_or(0, char::len_utf8);
+    let kept = if last == blanks.len() { blanks.len() } else { blanks.len() - last };
+    out.push(&blanks[..kept]);
+    kept
+}
+
+/// Runs of 512, 256, ... 4 and 2 characters; of the white space before a word, the last character stays uncut.
+fn cut_runs<'t>(blanks: &'t str, at_end: bool, out: &mut Vec<&'t str>) -> usize {
+    let mut num_left = blanks.chars().count();
+    if !at_end && num_left > 1 {
+        num_left -= 1;
+    }
+    let mut done = 0;
+    while num_left > 0 {
+        let run = [512, 256, 128, 64, 32, 16, 8, 4, 2, 1].into_iter().find(|n| *n <= num_left).unwrap_or(1);
+        let len = blanks[done..].chars().take(run).map(char::len_utf8).sum::<usize>();
+        out.push(&blanks[done..done + len]);
+        done += len;
+        num_left -= run;
+    }
+    done
+}
+
+/// Groups of three characters from the right; the first may be shorter.
+fn cut_thousands<'t>(digits: &'t str, out: &mut Vec<&'t str>) -> usize {
+    let num_digits = digits.chars().count();
+    let mut start = 0;
+    for (idx, (offset, _)) in digits.char_indices().enumerate().skip(1) {
+        if (num_digits - idx).is_multiple_of(3) {
+            out.push(&digits[start..offset]);
+            start = offset;
+        }
+    }
+    out.push(&digits[start..]);
+    digits.len()
+}
+
+/// Whether a character continues a word, so that no word ends before it.
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PRE_TOKENIZERS, find};
+    use super::*;
+
+    fn words(name: &str, text: &str) -> Vec<String> {
+        let splitter = Splitter::new(find(name).expect("a row"));
+        splitter.split(text).into_iter().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_row_compiles_and_loses_nothing() {
+        let text = "It's  1234567 o'clock,\r\n\n\t «Größe» e\u{301} 日本語 ไทย 한국어 🙂🙂  x\u{a0}\u{3000}y/z   \n ";
+        for row in PRE_TOKENIZERS {
+            let words = Splitter::new(row).split(text);
+            assert_eq!(words.concat(), text, "{:?}", row.names);
+            assert!(words.iter().all(|w| !w.is_empty()), "{:?}", row.names);
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = PRE_TOKENIZERS.iter().flat_map(|row| row.names).collect();
+        let num_names = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), num_names);
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known() {
+        let message = find("nonesuch").expect_err("no row").to_string();
+        assert!(message.contains("`nonesuch`") && message.contains("qwen2") && message.contains("tekken"), "{message}");
+    }
+
+    #[test]
+    fn white_space_leaves_its_last_character_to_the_word() {
+        assert_eq!(words("gpt-2", "a   b"), ["a", "  ", " b"]);
+        assert_eq!(words("gpt-2", "a \n\nb"), ["a", " \n", "\n", "b"]);
+        assert_eq!(words("gpt-2", "a   "), ["a", "   "]);
+        assert_eq!(words("qwen2", "a \n\n  b"), ["a", " \n\n", " ", " b"]);
+        assert_eq!(words("qwen2", "a\t\tb"), ["a", "\t", "\tb"]);
+        assert_eq!(words("spark2_5", "a  \n\nb"), ["a", "  \n", "\n", "b"]);
+    }
+
+    #[test]
+    fn long_white_space_is_cut_in_powers_of_two() {
+        let text = format!("a{}b", " ".repeat(4 + 512 + 3));
+        let lens: Vec<usize> = words("jais-2", &text).iter().map(String::len).collect();
+        assert_eq!(lens, [1, 512, 4, 2, 2]);
+        let lens: Vec<usize> = words("jais-2", &" ".repeat(7)).iter().map(String::len).collect();
+        assert_eq!(lens, [4, 2, 1]);
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!(words("llama-bpe", "1234567"), ["123", "456", "7"]);
+        assert_eq!(words("qwen2", "123"), ["1", "2", "3"]);
+        assert_eq!(words("superbpe", "a1234567b"), ["a", "1", "234", "567", "b"]);
+        assert_eq!(words("tiny_aya", "1234567 1234x"), ["1", "234", "567", " ", "123", "4", "x"]);
+    }
+
+    #[test]
+    fn words_break_before_capitals() {
+        assert_eq!(words("gpt-4o", "HTMLParser don't"), ["HTMLParser", " don't"]);
+        assert_eq!(words("tekken", "fooBar"), ["foo", "Bar"]);
+        assert_eq!(words("kimi-k2", "中文abc中"), ["中文", "abc", "中"]);
+    }
+}
