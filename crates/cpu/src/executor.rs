@@ -68,13 +68,12 @@ impl CpuExecutor {
         self.forward.run(&self.model, &self.batch);
         // sample
         let (logits, compute) = self.forward.logits();
-        let samples: Vec<_> = plan.seqs.iter().filter_map(|seq| Some((seq.seq_id, seq.sample.as_ref()?))).collect();
+        let (ids, specs): (Vec<_>, Vec<_>) =
+            plan.seqs.iter().filter_map(|seq| Some((seq.seq_id, seq.sample.as_ref()?))).unzip();
         let rows = logits.chunks_exact(self.capacity.vocab_size);
-        let tokens = sample(compute, logits, &samples);
-        let seqs = samples.iter().zip(rows).zip(tokens).map(|((&(seq_id, spec), logits), token)| SeqOutput {
-            seq_id,
-            tokens: vec![token],
-            logits: spec.want_logits.then(|| logits.to_vec()),
+        let tokens = sample(compute, logits, &specs);
+        let seqs = ids.into_iter().zip(specs).zip(rows).zip(tokens).map(|(((seq_id, spec), logits), token)| {
+            SeqOutput { seq_id, tokens: vec![token], logits: spec.want_logits.then(|| logits.to_vec()) }
         });
         StepOutput { seqs: seqs.collect() }
     }

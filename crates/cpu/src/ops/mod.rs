@@ -9,6 +9,7 @@ pub(crate) mod rms_norm;
 pub(crate) mod rope;
 pub(crate) mod sampling;
 
+use ::sampling::Sampler;
 use quant::{Isa, Lanes, Panel, Precision};
 
 use crate::pool::ThreadPool;
@@ -26,6 +27,7 @@ pub(crate) struct Scratch {
     pub(crate) panel: Panel,
     pub(crate) attention: attention::Tile,
     pub(crate) kv_block: Vec<Lanes>,
+    pub(crate) sampler: Sampler,
 }
 
 /// What happens to the values that stand where an operator writes.
