@@ -1,3 +1,8 @@
-//! The only crate with CUDA unsafe: device, kernels, graphs, pools.
+//! The GPU executor, and the only crate with CUDA unsafe: device, kernels, graphs, pools.
 
+pub mod device;
+mod error;
 pub mod repack;
+
+pub use device::Device;
+pub use error::CudaError;

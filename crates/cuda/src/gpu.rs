@@ -1,0 +1,23 @@
+//! A device with its kernels: what every operator is made from.
+
+use crate::{Device, error::CudaError, kernels::Kernels};
+
+/// A device and its kernels.
+pub struct Gpu {
+    /// The device.
+    pub device: Device,
+    /// All kernels, loaded when first asked for.
+    pub kernels: Kernels,
+}
+
+impl Gpu {
+    /// Opens a device and finds its kernels.
+    ///
+    /// # Errors
+    /// [`CudaError`] when there is no usable device, or no kernels for it.
+    pub fn open(ordinal: usize) -> Result<Self, CudaError> {
+        let device = Device::open(ordinal)?;
+        let kernels = Kernels::load(&device)?;
+        Ok(Self { device, kernels })
+    }
+}
