@@ -76,7 +76,7 @@ impl Activations {
     /// Makes integers of a token's floats: `round(127 * x / max)` in groups of sixteen.
     pub fn quantize_row(isa: Isa, floats: &[Lanes], out: &mut [Superblock]) {
         isa.run(QuantizeRow { floats, out });
-        kernels::interleave(isa, out);
+        kernels::interleave(isa, 0, out);
     }
 
     /// Makes integers of all floats.

@@ -24,14 +24,7 @@ pub(crate) trait BlockFormat<const LEN: usize, const GROUPS: usize, const BYTES:
     fn unpack(block: &[u8; BYTES], q: &mut [u8; LEN], scales: &mut [f32; GROUPS], mins: &mut [f32; GROUPS]);
 }
 
-/// Decodes a row of blocks to floats.
-pub(crate) struct DecodeRow<'a, F> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) out: &'a mut [f32],
-    pub(crate) format: PhantomData<F>,
-}
-
-/// Unpacks a row of blocks into superblocks, still in the order of the weights.
+/// Unpacks a row of blocks into superblocks, still in the order of the weights; minimums without the offset's part.
 pub(crate) struct UnpackRow<'a, F> {
     pub(crate) bytes: &'a [u8],
     pub(crate) out: &'a mut [Superblock],
@@ -40,29 +33,6 @@ pub(crate) struct UnpackRow<'a, F> {
 
 /// Binds the constants of a format, which a plain `impl` cannot infer.
 pub(crate) struct Blocks<F, const LEN: usize, const GROUPS: usize, const BYTES: usize>(PhantomData<F>);
-
-impl<F, const LEN: usize, const GROUPS: usize, const BYTES: usize> Kernel
-    for DecodeRow<'_, Blocks<F, LEN, GROUPS, BYTES>>
-where
-    F: BlockFormat<LEN, GROUPS, BYTES>,
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let (mut q, mut scales) = ([0; LEN], [0.0; GROUPS]);
-        for (block, out) in self.bytes.as_chunks().0.iter().zip(self.out.as_chunks_mut::<LEN>().0) {
-            let mut mins = [0.0; GROUPS];
-            F::unpack(block, &mut q, &mut scales, &mut mins);
-            let groups = out.as_chunks_mut::<GROUP_LEN>().0.iter_mut().zip(q.as_chunks::<GROUP_LEN>().0);
-            for ((out, q), (scale, min)) in groups.zip(scales.iter().zip(&mins)) {
-                for (y, &q) in out.iter_mut().zip(q) {
-                    *y = scale * (i32::from(q) - i32::from(F::OFFSET)) as f32 - min;
-                }
-            }
-        }
-    }
-}
 
 impl<F, const LEN: usize, const GROUPS: usize, const BYTES: usize> Kernel
     for UnpackRow<'_, Blocks<F, LEN, GROUPS, BYTES>>
@@ -84,10 +54,38 @@ where
             for ((block, q), (scales, mins)) in blocks.iter().zip(out.q.as_chunks_mut().0).zip(groups) {
                 F::unpack(block, q, scales, mins);
             }
-            // The kernels know no offset: it becomes a part of the minimum.
-            for (min, scale) in out.terms.iter_mut().zip(&out.scales) {
-                *min += f32::from(F::OFFSET) * scale;
+        }
+    }
+}
+
+/// Decodes a superblock, in the order of the weights, to floats.
+pub(crate) struct Decode<'a> {
+    pub(crate) block: &'a Superblock,
+    pub(crate) offset: u8,
+    pub(crate) out: &'a mut [f32],
+}
+
+impl Kernel for Decode<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Superblock { q, scales, terms } = self.block;
+        for (group, out) in self.out.chunks_exact_mut(GROUP_LEN).enumerate() {
+            let (scale, min) = (scales[group], terms[group]);
+            for (y, q) in out.iter_mut().zip(&q[GROUP_LEN * group..][..GROUP_LEN]) {
+                *y = scale * (i32::from(*q) - i32::from(self.offset)) as f32 - min;
             }
+        }
+    }
+}
+
+/// Splits nibbles: the low ones become one run of bytes, the high ones the next.
+#[inline(always)]
+pub(crate) fn unpack_nibbles<const N: usize>(bytes: &[u8; N], q: &mut [u8]) {
+    for j in 0..2 {
+        for l in 0..N {
+            q[N * j + l] = bytes[l] >> (4 * j) & 15;
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::marker::PhantomData;
 
+use crate::superblock::SUPERBLOCK_LEN;
 use crate::{
     GgmlType, Isa, Superblock,
-    block::{BlockFormat, Blocks, DecodeRow, UnpackRow},
+    block::{BlockFormat, Blocks, Decode, UnpackRow},
     formats::{
         bf16, f16, f32, iq4_nl, iq4_xs, mxfp4, nvfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0,
         tq1_0, tq2_0,
@@ -39,15 +40,25 @@ const REGISTRY: &[Format] = &[
 pub struct Format {
     /// Which one.
     pub ggml_type: GgmlType,
-    decode_row: fn(Isa, &[u8], &mut [f32]),
-    pub(crate) unpack: Option<Unpack>,
+    pub(crate) kind: Kind,
+}
+
+/// How a format is decoded.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// Weights are floats: decodes a row.
+    Floats(fn(Isa, &[u8], &mut [f32])),
+    /// Weights are scaled integers.
+    Blocks(Unpack),
 }
 
 /// How a block format becomes integers.
 #[derive(Debug)]
 pub(crate) struct Unpack {
-    /// Unpacks a row into superblocks, in the order of the weights.
+    /// Unpacks a row into superblocks, in the order of the weights; minimums without the offset's part.
     pub(crate) row: fn(Isa, &[u8], &mut [Superblock]),
+    /// The byte that stands for zero.
+    pub(crate) offset: u8,
     /// The largest byte it writes.
     pub(crate) max_q: u8,
 }
@@ -96,28 +107,38 @@ impl Format {
     /// When `bytes` is not exactly the row of `out.len()` weights.
     pub fn decode_row(&self, isa: Isa, bytes: &[u8], out: &mut [f32]) {
         assert_eq!(bytes.len(), self.row_bytes(out.len()), "bytes of a row of {} weights", out.len());
-        (self.decode_row)(isa, bytes, out);
+        match &self.kind {
+            Kind::Floats(decode_row) => decode_row(isa, bytes, out),
+            Kind::Blocks(unpack) => unpack.decode_row(isa, bytes, (self.row_bytes(SUPERBLOCK_LEN), out)),
+        }
     }
 
     const fn floats(ggml_type: GgmlType, decode_row: fn(Isa, &[u8], &mut [f32])) -> Self {
-        Self { ggml_type, decode_row, unpack: None }
+        Self { ggml_type, kind: Kind::Floats(decode_row) }
     }
 
     const fn blocks<F, const LEN: usize, const GROUPS: usize, const BYTES: usize>() -> Self
     where
         F: BlockFormat<LEN, GROUPS, BYTES>,
     {
-        Self {
-            ggml_type: F::TYPE,
-            decode_row: |isa, bytes, out| {
-                isa.run(DecodeRow::<Blocks<F, LEN, GROUPS, BYTES>> { bytes, out, format: PhantomData });
+        let unpack = Unpack {
+            row: |isa, bytes, out| {
+                isa.run(UnpackRow::<Blocks<F, LEN, GROUPS, BYTES>> { bytes, out, format: PhantomData });
             },
-            unpack: Some(Unpack {
-                row: |isa, bytes, out| {
-                    isa.run(UnpackRow::<Blocks<F, LEN, GROUPS, BYTES>> { bytes, out, format: PhantomData });
-                },
-                max_q: F::MAX_Q,
-            }),
+            offset: F::OFFSET,
+            max_q: F::MAX_Q,
+        };
+        Self { ggml_type: F::TYPE, kind: Kind::Blocks(unpack) }
+    }
+}
+
+impl Unpack {
+    /// Decodes superblock by superblock, each from `superblock_bytes`.
+    fn decode_row(&self, isa: Isa, bytes: &[u8], (superblock_bytes, out): (usize, &mut [f32])) {
+        let mut block = Superblock::ZERO;
+        for (bytes, out) in bytes.chunks(superblock_bytes).zip(out.chunks_mut(SUPERBLOCK_LEN)) {
+            (self.row)(isa, bytes, std::slice::from_mut(&mut block));
+            isa.run(Decode { block: &block, offset: self.offset, out });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    Activations, Format, Isa, Lanes, Superblock, as_floats_mut,
+    Activations, Format, Isa, Lanes, Superblock, as_floats_mut, format,
     kernels::{self, TILE_ROWS, TILE_TOKENS, Tile},
     superblock::{LANES, SUPERBLOCK_LEN},
 };
@@ -52,7 +52,7 @@ impl Layout {
     /// Whether the activations must have been quantized.
     #[must_use]
     pub fn needs_ints(&self) -> bool {
-        self.precision == Precision::Int8 && self.format.unpack.is_some()
+        self.precision == Precision::Int8 && matches!(self.format.kind, format::Kind::Blocks(_))
     }
 }
 
@@ -73,14 +73,14 @@ impl Panel {
         assert!(bytes.len().is_multiple_of(row_bytes), "{} bytes in rows of {row_bytes}", bytes.len());
         let num_rows = bytes.len() / row_bytes;
         let rows = bytes.chunks_exact(row_bytes);
-        match &format.unpack {
-            Some(unpack) if layout.needs_ints() => {
+        match &format.kind {
+            format::Kind::Blocks(unpack) if layout.needs_ints() => {
                 let superblocks = num_cols.div_ceil(SUPERBLOCK_LEN);
                 self.kind = Kind::Ints { max_q: unpack.max_q };
                 self.ints.resize(num_rows * superblocks, Superblock::ZERO);
                 for (bytes, out) in rows.zip(self.ints.chunks_mut(superblocks)) {
                     (unpack.row)(isa, bytes, out);
-                    kernels::interleave(isa, out);
+                    kernels::interleave(isa, unpack.offset, out);
                 }
             }
             _ => {

@@ -1,6 +1,10 @@
 //! `Q4_0`: 32 weights `d * (q - 8)`. Block: `d` f16, 16 bytes with weights `i` (low nibble) and `i + 16` (high).
 
-use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+use crate::{
+    GgmlType,
+    block::{BlockFormat, unpack_nibbles},
+    float16::read_f16,
+};
 
 pub(crate) struct Q4_0;
 
@@ -12,9 +16,6 @@ impl BlockFormat<32, 2, 18> for Q4_0 {
     #[inline(always)]
     fn unpack(block: &[u8; 18], q: &mut [u8; 32], scales: &mut [f32; 2], _mins: &mut [f32; 2]) {
         *scales = [read_f16(block, 0); 2];
-        for i in 0..16 {
-            q[i] = block[2 + i] & 15;
-            q[i + 16] = block[2 + i] >> 4;
-        }
+        unpack_nibbles(block.last_chunk::<16>().expect("the block ends with 16 bytes of nibbles"), q);
     }
 }

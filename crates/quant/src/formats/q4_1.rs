@@ -1,6 +1,10 @@
 //! `Q4_1`: 32 weights `d * q + m`. Block: `d` and `m` f16, 16 bytes with weights `i` (low nibble) and `i + 16` (high).
 
-use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+use crate::{
+    GgmlType,
+    block::{BlockFormat, unpack_nibbles},
+    float16::read_f16,
+};
 
 pub(crate) struct Q4_1;
 
@@ -13,9 +17,6 @@ impl BlockFormat<32, 2, 20> for Q4_1 {
     fn unpack(block: &[u8; 20], q: &mut [u8; 32], scales: &mut [f32; 2], mins: &mut [f32; 2]) {
         *scales = [read_f16(block, 0); 2];
         *mins = [-read_f16(block, 2); 2];
-        for i in 0..16 {
-            q[i] = block[4 + i] & 15;
-            q[i + 16] = block[4 + i] >> 4;
-        }
+        unpack_nibbles(block.last_chunk::<16>().expect("the block ends with 16 bytes of nibbles"), q);
     }
 }

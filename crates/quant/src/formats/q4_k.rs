@@ -3,7 +3,11 @@
 //!
 //! Byte `l` of a chunk of 32 holds weights `l` (low nibble) and `l + 32` (high) of the 64 weights of that chunk.
 
-use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+use crate::{
+    GgmlType,
+    block::{BlockFormat, unpack_nibbles},
+    float16::read_f16,
+};
 
 pub(crate) struct Q4K;
 
@@ -33,11 +37,8 @@ impl BlockFormat<256, 16, 144> for Q4K {
     fn unpack(block: &[u8; 144], q: &mut [u8; 256], scales: &mut [f32; 16], mins: &mut [f32; 16]) {
         let (head, nibbles) = block.split_first_chunk().expect("144 bytes are more than 16");
         unpack_scales(head, scales, mins);
-        for (q, bytes) in q.as_chunks_mut::<64>().0.iter_mut().zip(nibbles.as_chunks::<32>().0) {
-            for l in 0..32 {
-                q[l] = bytes[l] & 15;
-                q[l + 32] = bytes[l] >> 4;
-            }
+        for (q, bytes) in q.chunks_exact_mut(64).zip(nibbles.as_chunks::<32>().0) {
+            unpack_nibbles(bytes, q);
         }
     }
 }

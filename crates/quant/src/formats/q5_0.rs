@@ -1,7 +1,11 @@
 //! `Q5_0`: 32 weights `d * (q - 16)`. Block: `d` f16, 32 fifth bits, 16 bytes with the low nibbles of weights `i` and
 //! `i + 16`.
 
-use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+use crate::{
+    GgmlType,
+    block::{BlockFormat, unpack_nibbles},
+    float16::read_f16,
+};
 
 pub(crate) struct Q5_0;
 
@@ -13,10 +17,19 @@ impl BlockFormat<32, 2, 22> for Q5_0 {
     #[inline(always)]
     fn unpack(block: &[u8; 22], q: &mut [u8; 32], scales: &mut [f32; 2], _mins: &mut [f32; 2]) {
         *scales = [read_f16(block, 0); 2];
-        let high = u32::from_le_bytes([block[2], block[3], block[4], block[5]]);
-        for i in 0..16 {
-            q[i] = block[6 + i] & 15 | (high >> i << 4) as u8 & 16;
-            q[i + 16] = block[6 + i] >> 4 | (high >> (i + 16) << 4) as u8 & 16;
-        }
+        unpack_nibbles(block.last_chunk::<16>().expect("the block ends with 16 bytes of nibbles"), q);
+        add_fifth_bits([block[2], block[3], block[4], block[5]], q);
+    }
+}
+
+/// Sets bit 4 of byte `i` to bit `i` of the 32.
+#[inline(always)]
+pub(super) fn add_fifth_bits(bits: [u8; 4], q: &mut [u8; 32]) {
+    const EVERY_BYTE: u64 = 0x0101_0101_0101_0101;
+    for (q, bits) in q.as_chunks_mut().0.iter_mut().zip(bits) {
+        // Byte `i` keeps bit `i` alone; adding 127 carries it, wherever it is, to the top of its byte.
+        let own_bit = (u64::from(bits) * EVERY_BYTE) & 0x8040_2010_0804_0201;
+        let top_bit = (own_bit + 127 * EVERY_BYTE) & (128 * EVERY_BYTE);
+        *q = (u64::from_le_bytes(*q) | top_bit >> 3).to_le_bytes();
     }
 }

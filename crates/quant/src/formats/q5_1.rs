@@ -1,7 +1,12 @@
 //! `Q5_1`: 32 weights `d * q + m`. Block: `d` and `m` f16, 32 fifth bits, 16 bytes with the low nibbles of weights `i`
 //! and `i + 16`.
 
-use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+use super::q5_0::add_fifth_bits;
+use crate::{
+    GgmlType,
+    block::{BlockFormat, unpack_nibbles},
+    float16::read_f16,
+};
 
 pub(crate) struct Q5_1;
 
@@ -14,10 +19,7 @@ impl BlockFormat<32, 2, 24> for Q5_1 {
     fn unpack(block: &[u8; 24], q: &mut [u8; 32], scales: &mut [f32; 2], mins: &mut [f32; 2]) {
         *scales = [read_f16(block, 0); 2];
         *mins = [-read_f16(block, 2); 2];
-        let high = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
-        for i in 0..16 {
-            q[i] = block[8 + i] & 15 | (high >> i << 4) as u8 & 16;
-            q[i + 16] = block[8 + i] >> 4 | (high >> (i + 16) << 4) as u8 & 16;
-        }
+        unpack_nibbles(block.last_chunk::<16>().expect("the block ends with 16 bytes of nibbles"), q);
+        add_fifth_bits([block[4], block[5], block[6], block[7]], q);
     }
 }

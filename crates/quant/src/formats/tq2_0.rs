@@ -14,10 +14,10 @@ impl BlockFormat<256, 16, 66> for Tq2 {
     #[inline(always)]
     fn unpack(block: &[u8; 66], q: &mut [u8; 256], scales: &mut [f32; 16], _mins: &mut [f32; 16]) {
         *scales = [read_f16(block, 64); 16];
-        for (q, bytes) in q.as_chunks_mut::<128>().0.iter_mut().zip(block.as_chunks::<32>().0) {
+        for half in 0..2 {
             for j in 0..4 {
                 for l in 0..32 {
-                    q[32 * j + l] = bytes[l] >> (2 * j) & 3;
+                    q[128 * half + 32 * j + l] = block[32 * half + l] >> (2 * j) & 3;
                 }
             }
         }

@@ -1,13 +1,14 @@
 //! The kernels for AVX2 and FMA: two vectors hold the sixteen lanes.
 
 use std::arch::x86_64::{
-    __m256, __m256i, _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps,
-    _mm256_load_ps, _mm256_load_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8,
-    _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_store_ps, _mm256_store_si256,
+    __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_and_si256, _mm256_castps256_ps128, _mm256_cvtepi32_ps, _mm256_extractf128_ps,
+    _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_load_ps, _mm256_load_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+    _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_store_si256,
     _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
 };
 
-use super::{Tile, common_len, source_group, sum_lanes};
+use super::{Tile, common_len, source_group};
 use crate::{
     Lanes, Superblock,
     superblock::{LANES, SUPERBLOCK_LEN},
@@ -31,19 +32,18 @@ fn load(floats: &[f32; LANES], half: usize) -> __m256 {
     unsafe { _mm256_load_ps(floats.as_ptr()) }
 }
 
+/// Adds up the sixteen lanes, halves onto halves, as `sum_lanes` does.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn sum(halves: [__m256; 2]) -> f32 {
-    let mut lanes = Lanes::default();
-    for (out, vector) in lanes.0.as_chunks_mut::<8>().0.iter_mut().zip(halves) {
-        // SAFETY: each half of `Lanes` is one aligned vector.
-        unsafe { _mm256_store_ps(out.as_mut_ptr(), vector) };
-    }
-    sum_lanes(lanes.0)
+pub(super) fn sum([low, high]: [__m256; 2]) -> f32 {
+    let eight = _mm256_add_ps(low, high);
+    let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn interleave(blocks: &mut [Superblock]) {
+pub(super) fn interleave(offset: f32, blocks: &mut [Superblock]) {
     for block in blocks {
         let natural = *block;
         for half in 0..2 {
@@ -66,7 +66,7 @@ pub(super) fn interleave(blocks: &mut [Superblock]) {
         }
         for p in 0..LANES {
             block.scales[p] = natural.scales[source_group(p)];
-            block.terms[p] = natural.terms[source_group(p)];
+            block.terms[p] = natural.terms[source_group(p)] + offset * block.scales[p];
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The kernels for AVX-512 with VNNI: a vector holds all sixteen lanes.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_ps,
-    _mm512_load_si512, _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_setr_epi32, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_store_ps, _mm512_store_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
-    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m512, __m512i, _mm256_castpd_ps, _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_cvtepi32_ps,
+    _mm512_dpbusd_epi32, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_ps, _mm512_load_si512,
+    _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_store_ps, _mm512_store_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64,
 };
 
-use super::{Tile, common_len, sum_lanes};
+use super::{Tile, avx2, common_len};
 use crate::{
     Lanes, Superblock,
     superblock::{LANES, SUPERBLOCK_LEN},
@@ -30,17 +31,16 @@ fn load(floats: &[f32; LANES]) -> __m512 {
     unsafe { _mm512_load_ps(floats.as_ptr()) }
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx2")]
 #[inline]
-fn sum(vector: __m512) -> f32 {
-    let mut lanes = Lanes::default();
-    // SAFETY: `Lanes` is one aligned vector.
-    unsafe { _mm512_store_ps(lanes.0.as_mut_ptr(), vector) };
-    sum_lanes(lanes.0)
+fn sum(lanes: __m512) -> f32 {
+    let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(lanes));
+    avx2::sum([_mm512_castps512_ps256(lanes), _mm256_castpd_ps(high)])
 }
 
 #[target_feature(enable = "avx512f")]
-pub(super) fn interleave(blocks: &mut [Superblock]) {
+pub(super) fn interleave(offset: f32, blocks: &mut [Superblock]) {
+    let offset = _mm512_set1_ps(offset);
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     for block in blocks {
         // Four groups to a vector, one to each 128 bits: transposing 4 x 4 words in each of these.
@@ -58,15 +58,18 @@ pub(super) fn interleave(blocks: &mut [Superblock]) {
             // SAFETY: vector `v` of four lies in the 256 aligned bytes.
             unsafe { _mm512_store_si512(at.add(64 * v).cast(), vector) };
         }
-        for floats in [&mut block.scales, &mut block.terms] {
-            let permuted = _mm512_permutexvar_ps(order, load(floats));
-            // SAFETY: the array is one aligned vector.
-            unsafe { _mm512_store_ps(floats.as_mut_ptr(), permuted) };
+        let scales = _mm512_permutexvar_ps(order, load(&block.scales));
+        let terms = _mm512_permutexvar_ps(order, load(&block.terms));
+        let terms = _mm512_add_ps(terms, _mm512_mul_ps(offset, scales));
+        // SAFETY: each array is one aligned vector.
+        unsafe {
+            _mm512_store_ps(block.scales.as_mut_ptr(), scales);
+            _mm512_store_ps(block.terms.as_mut_ptr(), terms);
         }
     }
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx2")]
 pub(super) fn dot_floats<const R: usize, const T: usize>(rows: [&[Lanes]; R], tokens: [&[Lanes]; T]) -> Tile<R, T> {
     let mut acc = [[_mm512_setzero_ps(); T]; R];
     for i in 0..common_len(rows, tokens) {
@@ -80,7 +83,7 @@ pub(super) fn dot_floats<const R: usize, const T: usize>(rows: [&[Lanes]; R], to
     acc.map(|row| row.map(|vector| sum(vector)))
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2")]
 pub(super) fn dot_ints<const R: usize, const T: usize>(
     rows: [&[Superblock]; R],
     tokens: [&[Superblock]; T],

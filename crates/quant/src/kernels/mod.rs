@@ -24,16 +24,18 @@ pub(crate) const TILE_TOKENS: usize = 4;
 /// The dot products of `R` rows with `T` tokens.
 pub(crate) type Tile<const R: usize, const T: usize> = [[f32; T]; R];
 
-/// Brings superblocks from the order of the weights into the kernels' order.
-pub(crate) fn interleave(isa: Isa, blocks: &mut [Superblock]) {
+/// Brings superblocks from the order of the weights into the kernels' order. The kernels know no offset: `offset` times
+/// the scale becomes a part of the term.
+pub(crate) fn interleave(isa: Isa, offset: u8, blocks: &mut [Superblock]) {
+    let offset = f32::from(offset);
     match isa.level() {
-        Level::Portable => portable::interleave(blocks),
+        Level::Portable => portable::interleave(offset, blocks),
         // SAFETY: an `Isa` of this level exists only where its features were detected.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { avx2::interleave(blocks) },
+        Level::Avx2 => unsafe { avx2::interleave(offset, blocks) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { avx512::interleave(blocks) },
+        Level::Avx512 => unsafe { avx512::interleave(offset, blocks) },
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Tile, common_len, source, source_group, sum_lanes};
 use crate::{Lanes, Superblock, superblock::LANES};
 
-pub(super) fn interleave(blocks: &mut [Superblock]) {
+pub(super) fn interleave(offset: f32, blocks: &mut [Superblock]) {
     for block in blocks {
         let natural = *block;
         for p in 0..LANES {
@@ -11,7 +11,7 @@ pub(super) fn interleave(blocks: &mut [Superblock]) {
                 block.q[64 * v + 4 * p..][..4].copy_from_slice(&natural.q[source(v, p)..][..4]);
             }
             block.scales[p] = natural.scales[source_group(p)];
-            block.terms[p] = natural.terms[source_group(p)];
+            block.terms[p] = natural.terms[source_group(p)] + offset * block.scales[p];
         }
     }
 }

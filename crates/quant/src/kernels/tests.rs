@@ -40,10 +40,10 @@ impl Random {
 fn interleaving_is_the_same_everywhere() {
     let blocks = Random(1).superblocks(3, |bits| bits as u8);
     let mut expected = blocks.clone();
-    portable::interleave(&mut expected);
+    portable::interleave(8.0, &mut expected);
     for isa in Isa::available() {
         let mut found = blocks.clone();
-        interleave(isa, &mut found);
+        interleave(isa, 8, &mut found);
         assert_eq!(found, expected, "{}", isa.name());
     }
 }
@@ -55,7 +55,7 @@ fn interleaving_gathers_each_group_in_one_lane() {
         scales: std::array::from_fn(|group| group as f32),
         terms: [0.0; LANES],
     };
-    portable::interleave(std::slice::from_mut(&mut block));
+    portable::interleave(0.0, std::slice::from_mut(&mut block));
     for i in 0..SUPERBLOCK_LEN {
         let group = usize::from(block.q[i]) / 16;
         assert_eq!(block.scales[i / 4 % 16], group as f32, "byte {i}");
