@@ -116,7 +116,7 @@ fn place_tensors(
         if !names.insert(t.name.clone()) {
             return Err(GgufError::invalid(format!("tensor `{}`", t.name), "listed twice", "one entry per tensor"));
         }
-        if t.offset as u64 % alignment != 0 {
+        if !(t.offset as u64).is_multiple_of(alignment) {
             let expected = format!("a multiple of the alignment {alignment}");
             return Err(GgufError::invalid(format!("offset of `{}`", t.name), t.offset, expected));
         }

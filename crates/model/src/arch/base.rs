@@ -37,7 +37,7 @@ fn attention(keys: &Keys<'_>, hidden_size: usize, style: RopeStyle) -> Result<At
     }
     let head_dim = match keys.size("attention.key_length", MAX_SIZE)? {
         Some(n) => n,
-        None if hidden_size % num_heads == 0 => hidden_size / num_heads,
+        None if hidden_size.is_multiple_of(num_heads) => hidden_size / num_heads,
         None => return Err(GgufError::MissingKey(keys.key("attention.key_length")).into()),
     };
     if let Some(value) = keys.size("attention.value_length", MAX_SIZE)?.filter(|&v| v != head_dim) {
