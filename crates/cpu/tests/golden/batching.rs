@@ -4,7 +4,8 @@ use cpu::{CpuOptions, Isa, KvType, Precision};
 
 use crate::{
     data::{self, Golden},
-    runner::{NUM_BLOCKS, Sequence, exact, executor, generate, run},
+    executor::{exact, executor},
+    runner::{NUM_BLOCKS, Sequence, generate, run},
 };
 
 /// The fast path of a quantized model with half-precision keys: what users run.

@@ -4,7 +4,8 @@ use cpu::{CpuOptions, Isa, KvType, Precision};
 
 use crate::{
     data::{self, Golden, Prompt},
-    runner::{Sequence, exact, executor, generate, run},
+    executor::{exact, executor},
+    runner::{Sequence, generate, run},
 };
 
 /// The exact path differs from the golden file in the order of its sums alone. Logits have a standard deviation of 2.4;

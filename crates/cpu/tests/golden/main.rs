@@ -5,5 +5,6 @@
 
 mod batching;
 mod data;
+mod executor;
 mod logits;
 mod runner;

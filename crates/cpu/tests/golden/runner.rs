@@ -1,32 +1,12 @@
-//! Drives an executor as the engine does, with block tables of the test's choice.
+//! Drives an executor as the engine does, with block tables of the test's choice. The GPU's tests use it too.
 
 use std::sync::Arc;
 
-use cpu::{CpuExecutor, CpuOptions, KvType, Precision};
 use exec::{Executor, SampleSpec, SeqOutput, SeqStep, StepPlan};
-use gguf::Gguf;
 use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
 
 /// Blocks in the pool of a test.
 pub(crate) const NUM_BLOCKS: usize = 96;
-
-/// Options of the reference: everything in single precision.
-pub(crate) fn exact() -> CpuOptions {
-    CpuOptions {
-        num_threads: 2,
-        num_blocks: NUM_BLOCKS,
-        max_num_seqs: 8,
-        max_num_batched_tokens: 256,
-        max_model_len: 256,
-        kv_type: KvType::F32,
-        precision: Precision::Exact,
-        ..CpuOptions::default()
-    }
-}
-
-pub(crate) fn executor(gguf: &Arc<Gguf>, options: CpuOptions) -> CpuExecutor {
-    CpuExecutor::new(Arc::clone(gguf), options).expect("a model that we know")
-}
 
 /// A sequence being generated.
 #[derive(Clone)]
@@ -74,14 +54,14 @@ impl Sequence {
 }
 
 /// Runs one step.
-pub(crate) fn run(executor: &mut CpuExecutor, seqs: Vec<SeqStep>) -> Vec<SeqOutput> {
+pub(crate) fn run(executor: &mut dyn Executor, seqs: Vec<SeqStep>) -> Vec<SeqOutput> {
     let ticket = executor.launch(StepPlan { seqs, finished: Vec::new() }).expect("a valid plan");
     executor.collect(ticket).expect("a step that works").seqs
 }
 
 /// Prefills a prompt in chunks, then decodes; returns the logits after the prompt and the continuation.
 pub(crate) fn generate(
-    executor: &mut CpuExecutor,
+    executor: &mut dyn Executor,
     mut sequence: Sequence,
     chunk: usize,
     num_tokens: usize,
