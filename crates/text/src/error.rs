@@ -31,16 +31,20 @@ pub enum TextError {
     #[error("the text cannot be tokenized: {0}")]
     Encode(String),
     /// A chat template that does not parse.
-    #[error("the chat template does not compile: {}{reason}", at(*.line))]
+    #[error("the chat template `{name}` does not compile: {}{reason}", at(*.line))]
     TemplateSyntax {
+        /// Where the template stands: a metadata key or a file.
+        name: String,
         /// Line in the template, from 1.
         line: Option<usize>,
         /// What the template engine says.
         reason: String,
     },
     /// A chat template that refuses these messages, or fails on them.
-    #[error("the chat template failed: {}{reason}", at(*.line))]
+    #[error("the chat template `{name}` failed: {}{reason}", at(*.line))]
     TemplateRender {
+        /// Where the template stands: a metadata key or a file.
+        name: String,
         /// Line in the template, from 1.
         line: Option<usize>,
         /// What the template engine, or the template itself, says.

@@ -10,10 +10,8 @@ use super::{
     json, python,
 };
 
-/// Name of the only template.
+/// Name of the only template. Without an ending, so that nothing is escaped for HTML or JSON.
 pub(super) const NAME: &str = "chat_template";
-/// Work that one rendering may do: about ten million steps, or 640 MB of text. Long conversations take thousands.
-const FUEL: u64 = 10_000_000;
 
 /// transformers' own tag, which marks what a model is trained on; it prints what it encloses.
 static GENERATION: LazyLock<Regex> = LazyLock::new(|| {
@@ -25,11 +23,11 @@ pub(super) fn compile(source: &str, clock: Clock) -> Result<Environment<'static>
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
     environment.set_syntax(syntax);
-    environment.set_fuel(Some(FUEL));
     environment.set_debug(false);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_formatter(python::format);
     environment.add_filter("tojson", json::tojson);
+    environment.add_test("iterable", python::is_iterable);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", move |format: String| clock::format(&format, clock()));
     environment.add_template_owned(NAME, GENERATION.replace_all(source, "{#$1 $2#}").into_owned())?;

@@ -1,6 +1,7 @@
 //! Chat templates: the Jinja of the model's file, rendered as Python's Jinja2 would (set up as transformers does).
 
 mod clock;
+mod compiled;
 mod environment;
 mod json;
 mod python;
@@ -8,11 +9,11 @@ mod python;
 use std::{sync::Arc, time::SystemTime};
 
 use gguf::Metadata;
-use minijinja::{Environment, Value, value::Serde};
 use serde_json::Map;
 
 use crate::{TextError, Tokenizer};
 use clock::Clock;
+use compiled::Compiled;
 
 const TEMPLATE: &str = "tokenizer.chat_template";
 const TOOL_TEMPLATE: &str = "tokenizer.chat_template.tool_use";
@@ -44,11 +45,6 @@ pub struct ChatTemplate {
     eos: String,
 }
 
-struct Compiled {
-    source: String,
-    environment: Environment<'static>,
-}
-
 impl ChatTemplate {
     /// The template of a model file, or ChatML where it has none.
     ///
@@ -56,18 +52,20 @@ impl ChatTemplate {
     /// [`TextError::TemplateSyntax`] when the file's template does not compile.
     pub fn from_metadata(metadata: &Metadata, tokenizer: &Tokenizer) -> Result<Self, TextError> {
         let text = |id: Option<types::TokenId>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
-        let source = metadata.str(TEMPLATE)?.unwrap_or(CHATML);
-        let mut template = Self::from_source(source, text(tokenizer.bos()), text(tokenizer.eos()))?;
-        template.tools = metadata.str(TOOL_TEMPLATE)?.map(|s| Compiled::new(s, clock::system())).transpose()?;
+        let (name, source) = metadata.str(TEMPLATE)?.map_or(("chatml", CHATML), |source| (TEMPLATE, source));
+        let mut template = Self::from_source(name, source, text(tokenizer.bos()), text(tokenizer.eos()))?;
+        let tool_source = metadata.str(TOOL_TEMPLATE)?;
+        template.tools = tool_source.map(|s| Compiled::new(TOOL_TEMPLATE, s, clock::system())).transpose()?;
         Ok(template)
     }
 
-    /// A template from its source, with the texts of the tokens that begin and end a text.
+    /// A template from its source, with the texts of the tokens that begin and end a text. Errors call it by `name`:
+    /// the file or the key that it comes from.
     ///
     /// # Errors
     /// [`TextError::TemplateSyntax`] when it does not compile.
-    pub fn from_source(source: &str, bos: &str, eos: &str) -> Result<Self, TextError> {
-        let main = Compiled::new(source, clock::system())?;
+    pub fn from_source(name: &str, source: &str, bos: &str, eos: &str) -> Result<Self, TextError> {
+        let main = Compiled::new(name, source, clock::system())?;
         Ok(Self { main, tools: None, bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
@@ -77,15 +75,15 @@ impl ChatTemplate {
     /// None in practice: the sources compiled before.
     pub fn with_clock(self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Result<Self, TextError> {
         let clock: Clock = Arc::new(now);
-        let main = Compiled::new(&self.main.source, Arc::clone(&clock))?;
-        let tools = self.tools.map(|t| Compiled::new(&t.source, clock)).transpose()?;
+        let main = self.main.with_clock(Arc::clone(&clock))?;
+        let tools = self.tools.map(|tools| tools.with_clock(clock)).transpose()?;
         Ok(Self { main, tools, ..self })
     }
 
     /// The source of the template.
     #[must_use]
     pub fn source(&self) -> &str {
-        &self.main.source
+        self.main.source()
     }
 
     /// The prompt for a conversation.
@@ -105,28 +103,5 @@ impl ChatTemplate {
         variables.extend(input.kwargs.clone());
         let template = self.tools.as_ref().filter(|_| input.tools.is_some()).unwrap_or(&self.main);
         template.render(&variables)
-    }
-}
-
-impl Compiled {
-    fn new(source: &str, clock: Clock) -> Result<Self, TextError> {
-        let environment = environment::compile(source, clock)
-            .map_err(|e| TextError::TemplateSyntax { line: e.line(), reason: reason(&e) })?;
-        Ok(Self { source: source.to_owned(), environment })
-    }
-
-    fn render(&self, variables: &Map<String, serde_json::Value>) -> Result<String, TextError> {
-        self.environment
-            .get_template(environment::NAME)
-            .and_then(|template| template.render(Value::from(Serde(variables))))
-            .map_err(|e| TextError::TemplateRender { line: e.line(), reason: reason(&e) })
-    }
-}
-
-/// What went wrong, without the place.
-fn reason(error: &minijinja::Error) -> String {
-    match error.detail() {
-        Some(detail) => format!("{}: {detail}", error.kind()),
-        None => error.kind().to_string(),
     }
 }
