@@ -1,0 +1,177 @@
+//! Times an executor: no engine, no scheduler, just steps.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use anyhow::Context;
+use exec::{Capacity, Executor, SampleSpec, SeqOutput, SeqStep, StepPlan};
+use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
+
+use crate::device::Wanted;
+
+/// One thing to measure.
+#[derive(Clone, Copy)]
+pub(crate) enum Case {
+    /// A prompt of so many tokens, in chunks as large as the executor takes.
+    Prompt { num_tokens: usize },
+    /// So many steps of a batch whose sequences hold `context` tokens at first.
+    Generate { batch: usize, num_tokens: usize, context: usize },
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prompt { num_tokens } => write!(f, "prompt {num_tokens}"),
+            Self::Generate { batch, num_tokens, context } => {
+                write!(f, "generate {num_tokens}, batch {batch}, context {context}")
+            }
+        }
+    }
+}
+
+/// What was measured.
+pub(crate) struct Measured {
+    pub(crate) case: Case,
+    pub(crate) num_tokens: usize,
+    pub(crate) num_steps: usize,
+    /// Tokens whose keys and values were read, summed over steps.
+    pub(crate) num_kv_tokens: usize,
+    /// Median time of one run.
+    pub(crate) seconds: f64,
+    /// Of the last logits: changes when the numerics do.
+    pub(crate) logits_hash: u64,
+}
+
+impl Measured {
+    pub(crate) fn tokens_per_second(&self) -> f64 {
+        self.num_tokens as f64 / self.seconds
+    }
+}
+
+/// What the cases together ask of an executor.
+pub(crate) fn wanted(cases: &[Case], ubatch_size: usize) -> Wanted {
+    let size = |case: &Case| match *case {
+        Case::Prompt { num_tokens } => (1, num_tokens + 1),
+        Case::Generate { batch, num_tokens, context } => (batch, context + num_tokens + 1),
+    };
+    let sizes = || cases.iter().map(size);
+    let num_seqs = sizes().map(|(seqs, _)| seqs).max().unwrap_or(1);
+    let blocks = sizes().map(|(seqs, tokens)| seqs * tokens.div_ceil(BLOCK_SIZE)).max().unwrap_or(1);
+    Wanted {
+        num_seqs,
+        num_batched_tokens: ubatch_size.max(num_seqs),
+        num_tokens: Some(blocks * BLOCK_SIZE),
+        seq_tokens: sizes().map(|(_, tokens)| tokens).max(),
+    }
+}
+
+/// Runs a case `repeat` times after a warm-up.
+pub(crate) fn run(executor: &mut dyn Executor, case: Case, repeat: u8) -> anyhow::Result<Measured> {
+    let mut runs = Vec::new();
+    for i in 0..=repeat {
+        let measured = once(executor, case).with_context(|| format!("in `{case}`"))?;
+        if i > 0 {
+            runs.push(measured);
+        }
+    }
+    runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    Ok(runs.swap_remove(runs.len() / 2))
+}
+
+fn once(executor: &mut dyn Executor, case: Case) -> anyhow::Result<Measured> {
+    let (batch, context, num_generated) = match case {
+        Case::Prompt { num_tokens } => (1, num_tokens, 0),
+        Case::Generate { batch, num_tokens, context } => (batch, context, num_tokens),
+    };
+    let mut bench = Bench::new(executor, batch, context + num_generated + 1)?;
+    let started = Instant::now();
+    let mut num_steps = bench.prefill(context)?;
+    let mut seconds = started.elapsed().as_secs_f64();
+    let (mut num_tokens, mut num_kv_tokens) = (context, 0);
+    if num_generated > 0 {
+        let started = Instant::now();
+        for _ in 0..num_generated {
+            num_kv_tokens += batch * bench.num_computed;
+            bench.step(1, false)?;
+        }
+        seconds = started.elapsed().as_secs_f64();
+        (num_tokens, num_steps) = (num_generated * batch, num_generated);
+    }
+    let logits_hash = bench.finish()?;
+    Ok(Measured { case, num_tokens, num_steps, num_kv_tokens, seconds, logits_hash })
+}
+
+/// A batch of equal sequences with blocks of their own.
+struct Bench<'a> {
+    executor: &'a mut dyn Executor,
+    capacity: Capacity,
+    blocks: Vec<Vec<BlockId>>,
+    num_computed: usize,
+    params: Arc<SamplingParams>,
+}
+
+impl<'a> Bench<'a> {
+    fn new(executor: &'a mut dyn Executor, batch: usize, seq_tokens: usize) -> anyhow::Result<Self> {
+        let capacity = executor.capacity();
+        let per_seq = seq_tokens.div_ceil(BLOCK_SIZE);
+        let need = per_seq * batch;
+        anyhow::ensure!(need <= capacity.num_blocks, "needs {need} KV blocks, the device has {}", capacity.num_blocks);
+        anyhow::ensure!(batch <= capacity.max_num_seqs, "batch {batch} is over the limit {}", capacity.max_num_seqs);
+        let blocks =
+            (0..batch).map(|s| (s * per_seq..(s + 1) * per_seq).map(|b| BlockId(b as u32)).collect()).collect();
+        Ok(Self { executor, capacity, blocks, num_computed: 0, params: Arc::new(SamplingParams::greedy()) })
+    }
+
+    /// Computes `num_tokens` of every sequence; returns the number of steps.
+    fn prefill(&mut self, num_tokens: usize) -> anyhow::Result<usize> {
+        let mut num_steps = 0;
+        let chunk = (self.capacity.max_num_batched_tokens / self.blocks.len()).max(1);
+        while self.num_computed < num_tokens {
+            self.step(chunk.min(num_tokens - self.num_computed), false)?;
+            num_steps += 1;
+        }
+        Ok(num_steps)
+    }
+
+    /// Computes the next `num_tokens` of every sequence.
+    fn step(&mut self, num_tokens: usize, want_logits: bool) -> anyhow::Result<Vec<SeqOutput>> {
+        let seqs = (0..self.blocks.len()).map(|i| self.seq_step(i, num_tokens, want_logits)).collect();
+        let ticket = self.executor.launch(StepPlan { seqs, finished: Vec::new() })?;
+        let output = self.executor.collect(ticket)?;
+        self.num_computed += num_tokens;
+        Ok(output.seqs)
+    }
+
+    fn seq_step(&self, seq_idx: usize, num_tokens: usize, want_logits: bool) -> SeqStep {
+        let end = self.num_computed + num_tokens;
+        // Any tokens do: a multiplicative hash of the position gives a sequence without a pattern.
+        let token = |pos: usize| {
+            TokenId(((pos * 7 + seq_idx + 1).wrapping_mul(2_654_435_761) >> 8) as u32 % self.capacity.vocab_size as u32)
+        };
+        SeqStep {
+            seq_id: SeqId(seq_idx as u64),
+            token_ids: (self.num_computed..end).map(token).collect(),
+            num_computed_tokens: self.num_computed,
+            block_table: Arc::new(self.blocks[seq_idx][..end.div_ceil(BLOCK_SIZE)].to_vec()),
+            sample: Some(SampleSpec {
+                params: Arc::clone(&self.params),
+                uniform: 0.5,
+                recent_tokens: Vec::new(),
+                want_logits,
+            }),
+        }
+    }
+
+    /// One more step for the hash of its logits, then gives the sequences up.
+    fn finish(mut self) -> anyhow::Result<u64> {
+        let outputs = self.step(1, true)?;
+        let finished = (0..self.blocks.len()).map(|i| SeqId(i as u64)).collect();
+        let ticket = self.executor.launch(StepPlan { seqs: Vec::new(), finished })?;
+        self.executor.collect(ticket)?;
+        Ok(outputs.iter().flat_map(|o| o.logits.iter().flatten()).fold(0xcbf2_9ce4_8422_2325, fnv1a))
+    }
+}
+
+/// FNV-1a over the bits of a logit.
+fn fnv1a(hash: u64, logit: &f32) -> u64 {
+    logit.to_bits().to_le_bytes().iter().fold(hash, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,70 @@
+//! The processor as a device.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use cpu::{CpuExecutor, CpuOptions, KvType};
+use gguf::Gguf;
+use types::BLOCK_SIZE;
+
+use super::{
+    CacheType, DeviceArgs, Loaded, Wanted,
+    memory::{available_bytes, read_bandwidth},
+};
+use crate::progress::LoadBar;
+
+/// Keys and values take this share of the free memory where the context size follows from it: the machine has other
+/// work to do.
+const KV_SHARE: u64 = 4;
+/// Bytes between two touches of a mapped file: a page of any system.
+const PAGE_BYTES: usize = 4096;
+
+/// Maps the weights and makes the KV pool.
+pub(super) fn load(gguf: Arc<Gguf>, args: &DeviceArgs, wanted: &Wanted, bar: &LoadBar) -> anyhow::Result<Loaded> {
+    let spec = model::decoder_spec(&gguf)?;
+    let kv_type = match args.cache_type_k {
+        CacheType::F16 => KvType::F16,
+        CacheType::F32 => KvType::F32,
+    };
+    let block_bytes = CpuExecutor::kv_block_bytes(&spec, kv_type) as u64;
+    let free = available_bytes();
+    let kv_room = (free / KV_SHARE).min(free.saturating_sub(gguf.weight_bytes() + (args.fit_target << 20)));
+    let pool = wanted.pool(spec.context_length, (kv_room / block_bytes.max(1)) as usize)?;
+    let num_threads = num_threads(args.threads)?;
+    let options = CpuOptions {
+        num_threads,
+        num_blocks: pool.num_blocks,
+        max_num_seqs: wanted.num_seqs,
+        max_num_batched_tokens: wanted.num_batched_tokens,
+        max_model_len: pool.max_model_len,
+        kv_type,
+        ..CpuOptions::default()
+    };
+    let executor = CpuExecutor::new(Arc::clone(&gguf), options).context("cannot load the model on the CPU")?;
+    read_weights(&gguf, bar);
+    Ok(Loaded {
+        device: executor.description(),
+        executor: Box::new(executor),
+        kv_bytes: block_bytes * pool.num_blocks as u64,
+        kv_bytes_per_token: block_bytes / BLOCK_SIZE as u64,
+        read_bandwidth: Box::new(move || Ok(read_bandwidth(num_threads))),
+    })
+}
+
+fn num_threads(threads: i64) -> anyhow::Result<usize> {
+    match threads {
+        -1 | 0 => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        n => usize::try_from(n).map_err(|_| anyhow::anyhow!("--threads is {n}; it must be -1 or at least 1")),
+    }
+}
+
+/// Reads every page of the mapped file once, so that the first request need not wait for the disk.
+fn read_weights(gguf: &Gguf, bar: &LoadBar) {
+    bar.start(gguf.weight_bytes());
+    for tensor in gguf.tensors() {
+        let pages = gguf.data(tensor).iter().step_by(PAGE_BYTES);
+        std::hint::black_box(pages.fold(0_u8, |sum, byte| sum.wrapping_add(*byte)));
+        bar.advance(tensor.num_bytes as u64);
+    }
+    bar.finish();
+}

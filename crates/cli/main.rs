@@ -1,0 +1,115 @@
+//! `llcuda`: serves GGUF language models over HTTP. This crate holds the commands; the work is done below it.
+
+mod bench;
+mod device;
+mod inspect;
+mod logging;
+mod numbers;
+mod progress;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Serves GGUF language models over HTTP: llama-server's flags and routes, many users at once.
+#[derive(Parser)]
+#[command(name = "llcuda", version, about, max_term_width = 120, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a model over HTTP (the default: `llcuda -m FILE` is `llcuda serve -m FILE`)
+    Serve(Box<serve::ServeArgs>),
+    /// Measure prompt and generation speed, beside the memory bandwidth that bounds it
+    Bench(bench::BenchArgs),
+    /// Show the metadata and tensors of a GGUF file
+    Inspect(inspect::InspectArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse_from(arguments(std::env::args().collect()));
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Makes llama-server's command lines ours: `serve` is understood where no command is named, and `_` is `-` in the
+/// names of long flags.
+fn arguments(mut args: Vec<String>) -> Vec<String> {
+    const COMMANDS: &[&str] = &["serve", "bench", "inspect", "help", "-h", "--help", "-V", "--version"];
+    if args.get(1).is_some_and(|first| !COMMANDS.contains(&first.as_str()) && first.starts_with('-')) {
+        args.insert(1, "serve".to_owned());
+    }
+    args.into_iter().map(|arg| dashes(&long_form(&arg))).collect()
+}
+
+/// llama-server's short flags of several letters, which clap cannot have.
+fn long_form(arg: &str) -> String {
+    let long = match arg {
+        "-np" => "--parallel",
+        "-ub" => "--ubatch-size",
+        "-to" => "--timeout",
+        "-ctk" => "--cache-type-k",
+        "-ctv" => "--cache-type-v",
+        "-ngl" => "--gpu-layers",
+        "-fa" => "--flash-attn",
+        "-cb" => "--cont-batching",
+        "-tb" => "--threads-batch",
+        "-dev" => "--device",
+        "-fitt" => "--fit-target",
+        "-fit" => "--fit",
+        "-kvu" => "--kv-unified",
+        "-cram" => "--cache-ram",
+        "-sps" => "--slot-prompt-similarity",
+        other => other,
+    };
+    long.to_owned()
+}
+
+fn dashes(arg: &str) -> String {
+    match arg.strip_prefix("--") {
+        None => arg.to_owned(),
+        Some(flag) => match flag.split_once('=') {
+            Some((name, value)) => format!("--{}={value}", name.replace('_', "-")),
+            None => format!("--{}", flag.replace('_', "-")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Cli, arguments};
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_flags_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn llama_server_command_lines_become_ours() {
+        assert_eq!(
+            arguments(words("llcuda -m a.gguf -np 4 --ctx_size=8")),
+            words("llcuda serve -m a.gguf --parallel 4 --ctx-size=8")
+        );
+        assert_eq!(arguments(words("llcuda inspect my_file.gguf")), words("llcuda inspect my_file.gguf"));
+    }
+}

@@ -1,0 +1,151 @@
+//! The flags of `serve`, named and defaulted as llama-server's.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::accepted::AcceptedArgs;
+use crate::{device::DeviceArgs, logging::LogFormat};
+
+/// How to serve.
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) batching: BatchingArgs,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) accepted: AcceptedArgs,
+    /// How log lines look
+    #[arg(long, value_enum, default_value = "auto", env = "LLCUDA_LOG_FORMAT", help_heading = "Logging")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Which model.
+#[derive(Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// The GGUF file; the first one of a split
+    #[arg(short, long, env = "LLAMA_ARG_MODEL", required_unless_present = "demo")]
+    pub(crate) model: Option<PathBuf>,
+    /// Serve the tiny model inside this program: no file, no GPU, no download
+    #[arg(long, conflicts_with = "model")]
+    pub(crate) demo: bool,
+    /// The name(s) that clients see, separated by commas
+    #[arg(short, long, env = "LLAMA_ARG_ALIAS", value_delimiter = ',')]
+    pub(crate) alias: Vec<String>,
+    /// A Jinja chat template instead of the file's own
+    #[arg(long, env = "LLAMA_ARG_CHAT_TEMPLATE")]
+    pub(crate) chat_template: Option<String>,
+    /// A file with a Jinja chat template instead of the model's own
+    #[arg(long, env = "LLAMA_ARG_CHAT_TEMPLATE_FILE", conflicts_with = "chat_template")]
+    pub(crate) chat_template_file: Option<PathBuf>,
+}
+
+/// How requests share the model.
+#[derive(Args)]
+#[command(next_help_heading = "Batching")]
+pub(crate) struct BatchingArgs {
+    /// Context size in tokens. With --parallel, requests share it in equal parts, as slots do; else, or with
+    /// --kv-unified, each may take all of it. 0 takes the model's own per request, and as many as fit into the memory
+    #[arg(short, long, default_value_t = 0, env = "LLAMA_ARG_CTX_SIZE")]
+    pub(crate) ctx_size: usize,
+    /// Requests that are computed together at most; -1 is 16
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true, env = "LLAMA_ARG_N_PARALLEL",
+          value_parser = clap::value_parser!(i64).range(-1..=4096))]
+    pub(crate) parallel: i64,
+    /// Let each request take the whole context, also with --parallel
+    #[arg(long, env = "LLAMA_ARG_KV_UNIFIED")]
+    pub(crate) kv_unified: bool,
+    /// Tokens in one step at most (the smaller of this and --ubatch-size)
+    #[arg(short, long, default_value_t = 2048, env = "LLAMA_ARG_BATCH", value_parser = at_least_1)]
+    pub(crate) batch_size: usize,
+    /// Tokens in one step at most (the smaller of this and --batch-size)
+    #[arg(long, default_value_t = 512, env = "LLAMA_ARG_UBATCH", value_parser = at_least_1)]
+    pub(crate) ubatch_size: usize,
+    /// Requests that may wait before further ones are refused with 429
+    #[arg(long, default_value_t = 256, env = "LLCUDA_MAX_QUEUE")]
+    pub(crate) max_queue: usize,
+    /// Do not reuse the keys and values of prompts seen before
+    #[arg(long, env = "LLAMA_ARG_NO_CACHE_PROMPT")]
+    pub(crate) no_cache_prompt: bool,
+}
+
+fn at_least_1(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("it must be a whole number of at least 1".to_owned()),
+        Ok(n) => Ok(n),
+    }
+}
+
+/// The HTTP side.
+#[derive(Args)]
+#[command(next_help_heading = "HTTP")]
+pub(crate) struct HttpArgs {
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1", env = "LLAMA_ARG_HOST")]
+    pub(crate) host: String,
+    /// The port to listen on; 0 picks a free one
+    #[arg(long, default_value_t = 8080, env = "LLAMA_ARG_PORT")]
+    pub(crate) port: u16,
+    /// Keys that clients must send, separated by commas; none by default
+    #[arg(long, env = "LLAMA_API_KEY", hide_env_values = true, value_delimiter = ',')]
+    pub(crate) api_key: Vec<String>,
+    /// A file with a key a line; `#` begins a comment
+    #[arg(long, env = "LLAMA_ARG_API_KEY_FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// Seconds after which a request fails if its answer is not complete
+    #[arg(long, default_value_t = 3600, env = "LLAMA_ARG_TIMEOUT", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub(crate) timeout: u64,
+    /// Threads that serve connections; -1 is one per core
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true, env = "LLAMA_ARG_THREADS_HTTP",
+          value_parser = clap::value_parser!(i64).range(-1..=1024))]
+    pub(crate) threads_http: i64,
+    /// Seconds that running answers get to finish after SIGTERM
+    #[arg(long, default_value_t = 4, env = "LLCUDA_DRAIN_TIMEOUT")]
+    pub(crate) drain_timeout: u64,
+}
+
+/// What a request gets when it says nothing.
+#[derive(Args)]
+#[command(next_help_heading = "Sampling defaults")]
+pub(crate) struct SamplingArgs {
+    /// Temperature; 0 is greedy
+    #[arg(long, visible_alias = "temperature", default_value_t = 0.8, env = "LLAMA_ARG_TEMP")]
+    pub(crate) temp: f32,
+    /// Keep the k most probable tokens; 0 keeps all
+    #[arg(long, default_value_t = 40, env = "LLAMA_ARG_TOP_K")]
+    pub(crate) top_k: u32,
+    /// Keep the most probable tokens up to this sum
+    #[arg(long, default_value_t = 0.95)]
+    pub(crate) top_p: f32,
+    /// Drop tokens less probable than this share of the best
+    #[arg(long, default_value_t = 0.05)]
+    pub(crate) min_p: f32,
+    /// Penalty on recent tokens; 1 is off
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) repeat_penalty: f32,
+    /// How many recent tokens the penalties see; 0 is none, -1 is all
+    #[arg(long, default_value_t = 64, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..=i64::from(i32::MAX)))]
+    pub(crate) repeat_last_n: i64,
+    /// Penalty per occurrence among the recent tokens
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) frequency_penalty: f32,
+    /// Penalty on every recent token
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) presence_penalty: f32,
+    /// Seed; -1 draws one per request
+    #[arg(short, long, default_value_t = -1, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i64).range(-1..=i64::from(u32::MAX)))]
+    pub(crate) seed: i64,
+    /// Tokens to generate at most; -1 is until the context is full
+    #[arg(short = 'n', long, visible_alias = "n-predict", default_value_t = -1, allow_negative_numbers = true,
+          env = "LLAMA_ARG_N_PREDICT", value_parser = clap::value_parser!(i64).range(-1..=i64::from(i32::MAX)))]
+    pub(crate) predict: i64,
+}

@@ -1,0 +1,99 @@
+//! From a GGUF file to a model that serves.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context;
+use engine::{Capacity, Engine};
+use gguf::Gguf;
+use server::{Model, ModelInfo};
+use text::{ChatTemplate, Tokenizer};
+
+use super::{
+    args::{ModelArgs, ServeArgs},
+    file_type,
+    summary::Summary,
+};
+use crate::{device, progress::LoadBar};
+
+/// What the embedded model is called.
+const DEMO_NAME: &str = "llcuda-demo";
+
+/// Opens, checks and loads; the summary says what came of it.
+pub(super) fn load(args: &ServeArgs) -> anyhow::Result<(Model, Summary)> {
+    let gguf = Arc::new(open(&args.model)?);
+    let spec = model::decoder_spec(&gguf)?;
+    let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);
+    let template = Arc::new(template(&args.model, &gguf, &tokenizer)?);
+    let loaded = device::load(Arc::clone(&gguf), &args.device, &args.batching.wanted()?, &LoadBar::new())?;
+    let engine = Engine::start(loaded.executor, args.batching.engine_config())?;
+    let (id, aliases) = names(&args.model);
+    let info = ModelInfo {
+        id,
+        aliases,
+        path: path(&args.model),
+        ftype: file_type::name(&gguf),
+        num_params: gguf.tensors().iter().map(|t| t.num_weights() as u64).sum(),
+        weight_bytes: gguf.weight_bytes(),
+        train_context: spec.context_length,
+        hidden_size: spec.hidden_size,
+        chat_template: template.source().to_owned(),
+    };
+    let Capacity { num_blocks, max_num_seqs, max_model_len, .. } = engine.capacity();
+    let summary = Summary {
+        model: info.clone(),
+        arch: spec.arch,
+        device: loaded.device,
+        kv_bytes: loaded.kv_bytes,
+        num_blocks,
+        max_num_seqs,
+        max_model_len,
+    };
+    Ok((Model { engine, tokenizer, template, info }, summary))
+}
+
+fn open(args: &ModelArgs) -> anyhow::Result<Gguf> {
+    match &args.model {
+        Some(path) => Gguf::open(path).with_context(|| format!("cannot load `{}`", path.display())),
+        None => Gguf::from_static(demo::DEMO_GGUF).context("cannot load the demo model"),
+    }
+}
+
+/// The command line's template, else the file's.
+fn template(args: &ModelArgs, gguf: &Gguf, tokenizer: &Tokenizer) -> anyhow::Result<ChatTemplate> {
+    let (name, source) = match (&args.chat_template, &args.chat_template_file) {
+        (Some(source), _) => ("--chat-template".to_owned(), jinja(source)?),
+        (None, Some(path)) => (path.display().to_string(), read_template(path)?),
+        (None, None) => return Ok(ChatTemplate::from_metadata(gguf.metadata(), tokenizer)?),
+    };
+    let text = |id: Option<types::TokenId>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
+    Ok(ChatTemplate::from_source(&name, &source, text(tokenizer.bos()), text(tokenizer.eos()))?)
+}
+
+fn jinja(source: &str) -> anyhow::Result<String> {
+    anyhow::ensure!(
+        source.contains("{{") || source.contains("{%"),
+        "--chat-template is `{source}`; it must be a Jinja template, names of templates are not known"
+    );
+    Ok(source.to_owned())
+}
+
+fn read_template(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read --chat-template-file `{}`", path.display()))
+}
+
+/// The name that answers carry and the further ones: as llama-server chooses them.
+fn names(args: &ModelArgs) -> (String, Vec<String>) {
+    let mut aliases: Vec<String> = args.alias.iter().filter(|a| !a.is_empty()).cloned().collect();
+    aliases.sort();
+    aliases.dedup();
+    let id = match (aliases.first(), &args.model) {
+        (Some(alias), _) => alias.clone(),
+        (None, Some(path)) => path.display().to_string(),
+        (None, None) => DEMO_NAME.to_owned(),
+    };
+    (id, aliases)
+}
+
+fn path(args: &ModelArgs) -> String {
+    args.model.as_ref().map_or_else(|| "(embedded)".to_owned(), |path| path.display().to_string())
+}

@@ -1,0 +1,77 @@
+//! A server process that ends with its test.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+/// `llcuda serve --demo` on a free port.
+pub struct Server {
+    child: Child,
+    /// `127.0.0.1:PORT`.
+    pub address: String,
+}
+
+impl Server {
+    /// Starts the demo model with extra flags and waits until it says where it listens.
+    pub fn demo(flags: &[&str]) -> Self {
+        let mut child = command()
+            .args(["serve", "--demo", "--host", "127.0.0.1", "--port", "0"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let (lines, said) = mpsc::channel();
+        for stream in
+            [Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>, Box::new(child.stderr.take().unwrap())]
+        {
+            let lines = lines.clone();
+            // Reads to the end, so that the server never blocks on a full pipe.
+            thread::spawn(move || {
+                BufReader::new(stream).lines().map_while(Result::ok).for_each(|l| drop(lines.send(l)))
+            });
+        }
+        drop(lines);
+        let mut log = String::new();
+        for line in said {
+            log += &format!("{line}\n");
+            if let Some(address) = address_in(&line) {
+                return Self { child, address };
+            }
+        }
+        panic!("the server ended without an address: {log}");
+    }
+
+    /// Sends a signal by name, e.g. `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(mut self) -> ExitStatus {
+        self.child.wait().expect("the child is ours")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary under test.
+pub fn command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_llcuda"))
+}
+
+/// The `127.0.0.1:PORT` behind `http://` in a line of the log.
+fn address_in(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("http://127.0.0.1:")?;
+    let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    (port != "0" && !port.is_empty()).then(|| format!("127.0.0.1:{port}"))
+}
