@@ -13,6 +13,14 @@ pub enum GgufError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A further file of a split is unsound.
+    #[error("`{path}`: {source}")]
+    Sibling {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<GgufError>,
+    },
     /// The first four bytes are not `GGUF`.
     #[error("not a GGUF file: it begins with {found:02x?} instead of `GGUF`")]
     Magic {

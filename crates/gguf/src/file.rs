@@ -67,8 +67,10 @@ impl Gguf {
     pub fn open(path: &Path) -> Result<Self, GgufError> {
         let first = map(path)?;
         let mut gguf = Self::from_shard(Bytes::Mapped(first))?;
-        for sibling in split::siblings(path, &gguf.metadata)? {
-            gguf.add_shard(Bytes::Mapped(map(&sibling)?))?;
+        let siblings = split::siblings(path, &gguf.metadata)?;
+        for (no, sibling) in (1..).zip(&siblings) {
+            gguf.add_sibling(Bytes::Mapped(map(sibling)?), no, siblings.len() as u64 + 1)
+                .map_err(|source| GgufError::Sibling { path: sibling.clone(), source: Box::new(source) })?;
         }
         split::check_tensor_count(&gguf.metadata, gguf.tensors.len())?;
         Ok(gguf)
@@ -149,6 +151,10 @@ impl Gguf {
         Ok(gguf)
     }
 
+    fn add_sibling(&mut self, bytes: Bytes, no: u64, count: u64) -> Result<(), GgufError> {
+        split::check_sibling(&self.add_shard(bytes)?, no, count)
+    }
+
     fn add_shard(&mut self, bytes: Bytes) -> Result<Metadata, GgufError> {
         let header = header::parse(bytes.as_slice())?;
         self.version = header.version;
@@ -157,7 +163,7 @@ impl Gguf {
             let TensorEntry { name, shape, ggml_type, offset, num_bytes } = entry;
             if self.by_name.insert(name.clone(), self.tensors.len()).is_some() {
                 let found = "in two files of the split";
-                return Err(GgufError::invalid(format!("tensor `{name}`"), found, "one place per tensor"));
+                return Err(GgufError::invalid(format!("tensor {name}"), found, "one place per tensor"));
             }
             self.tensors.push(TensorInfo { name, shape, ggml_type, num_bytes, shard_idx, offset });
         }

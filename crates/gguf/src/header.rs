@@ -10,6 +10,10 @@ const MAGIC: &[u8] = b"GGUF";
 const MAX_DIMS: u32 = 4;
 const MAX_ALIGNMENT: u64 = 1 << 20;
 const MAX_NAME_BYTES: usize = 1024;
+/// Metadata values; real files have some tens.
+const MAX_VALUES: u64 = 1 << 16;
+/// Tensors; a model of 100 layers with 256 experts each, one tensor for every matrix of theirs, has 80 thousand.
+const MAX_TENSORS: u64 = 1 << 18;
 
 /// A tensor as the file describes it; `offset` counts from the start of the file.
 #[derive(Clone, Debug)]
@@ -40,8 +44,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, GgufError> {
         return Err(GgufError::Version(version));
     }
     // A tensor entry takes at least a name length, a dimension count, one dimension, a type and an offset.
-    let num_tensors = cursor.count(32, "tensor_count")?;
-    let num_values = cursor.count(13, "metadata_kv_count")?;
+    let num_tensors = cursor.count(32, MAX_TENSORS, "tensor_count")?;
+    let num_values = cursor.count(13, MAX_VALUES, "metadata_kv_count")?;
     let metadata = parse_metadata(&mut cursor, num_values)?;
     let alignment = alignment(&metadata)?;
     let mut tensors = (0..num_tensors).map(|i| parse_tensor(&mut cursor, i)).collect::<Result<Vec<_>, _>>()?;
@@ -77,21 +81,21 @@ fn parse_tensor(cursor: &mut Cursor<'_>, idx: usize) -> Result<TensorEntry, Gguf
         let found = format!("{} bytes long", name.len());
         return Err(GgufError::invalid(format!("name of tensor {idx}"), found, format!("1 to {MAX_NAME_BYTES} bytes")));
     }
-    let num_dims = cursor.u32(&format!("dimension count of tensor `{name}`"))?;
+    let num_dims = cursor.u32(&format!("dimension count of {name}"))?;
     if !(1..=MAX_DIMS).contains(&num_dims) {
-        return Err(GgufError::invalid(format!("dimension count of `{name}`"), num_dims, format!("1 to {MAX_DIMS}")));
+        return Err(GgufError::invalid(format!("dimension count of {name}"), num_dims, format!("1 to {MAX_DIMS}")));
     }
-    let field = format!("dimensions of `{name}`");
+    let field = format!("dimensions of {name}");
     let dims = (0..num_dims).map(|_| cursor.u64(&field)).collect::<Result<Vec<_>, _>>()?;
-    let id = cursor.u32(&format!("type of `{name}`"))?;
+    let id = cursor.u32(&format!("type of {name}"))?;
     let ggml_type = GgmlType::from_id(id).ok_or_else(|| GgufError::UnknownType { tensor: name.clone(), id })?;
-    let offset = cursor.u64(&format!("offset of `{name}`"))?;
+    let offset = cursor.u64(&format!("offset of {name}"))?;
     let num_bytes = tensor_bytes(ggml_type, &dims).ok_or_else(|| {
         let expected = format!("positive, the first a multiple of {} ({ggml_type} blocks)", ggml_type.block_len());
         GgufError::invalid(&field, format!("{dims:?}"), expected)
     })?;
     let offset = usize::try_from(offset)
-        .map_err(|_| GgufError::invalid(format!("offset of `{name}`"), offset, "a file offset"))?;
+        .map_err(|_| GgufError::invalid(format!("offset of {name}"), offset, "a file offset"))?;
     // A tensor of 2^63 weights overflowed above already, so every dimension fits.
     Ok(TensorEntry { name, shape: dims.iter().map(|&d| d as usize).collect(), ggml_type, offset, num_bytes })
 }
@@ -114,16 +118,16 @@ fn place_tensors(
     let mut names = HashSet::with_capacity(tensors.len());
     for t in tensors.iter_mut() {
         if !names.insert(t.name.clone()) {
-            return Err(GgufError::invalid(format!("tensor `{}`", t.name), "listed twice", "one entry per tensor"));
+            return Err(GgufError::invalid(format!("tensor {}", t.name), "listed twice", "one entry per tensor"));
         }
         if !(t.offset as u64).is_multiple_of(alignment) {
             let expected = format!("a multiple of the alignment {alignment}");
-            return Err(GgufError::invalid(format!("offset of `{}`", t.name), t.offset, expected));
+            return Err(GgufError::invalid(format!("offset of {}", t.name), t.offset, expected));
         }
         let start = data_start.saturating_add(t.offset as u64);
         if start.saturating_add(t.num_bytes as u64) > file_bytes {
             return Err(GgufError::Truncated {
-                field: format!("data of tensor `{}`", t.name),
+                field: format!("data of {}", t.name),
                 offset: start,
                 need: t.num_bytes as u64,
                 have: file_bytes.saturating_sub(start),
@@ -137,7 +141,7 @@ fn place_tensors(
         if pair[0].offset + pair[0].num_bytes > pair[1].offset {
             let found = format!("inside `{}`", pair[0].name);
             return Err(GgufError::invalid(
-                format!("offset of `{}`", pair[1].name),
+                format!("offset of {}", pair[1].name),
                 found,
                 "tensors that do not overlap",
             ));

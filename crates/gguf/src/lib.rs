@@ -3,7 +3,8 @@
 //! Every count, length and offset is checked against the bytes that are there before it is used: a file is hostile
 //! until it parsed. Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 //!
-//! Invariant: parsing allocates at most a small multiple of the file's own size, and never panics.
+//! Invariant: parsing allocates at most a small multiple of the file's own size, and never more than about a GiB
+//! however large the file; it never panics.
 
 mod builder;
 mod cursor;

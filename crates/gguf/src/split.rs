@@ -28,6 +28,17 @@ pub(crate) fn siblings(path: &Path, metadata: &Metadata) -> Result<Vec<PathBuf>,
     Ok((2..=count).map(|i| path.with_file_name(format!("{stem}-{i:05}-of-{count:05}.gguf"))).collect())
 }
 
+/// Checks that a further file of a split is the one that its name says: number `no` (from 0) of `count`.
+pub(crate) fn check_sibling(metadata: &Metadata, no: u64, count: u64) -> Result<(), GgufError> {
+    for (key, expected) in [("split.no", no), ("split.count", count)] {
+        let found = metadata.require(key, metadata.uint(key))?;
+        if found != expected {
+            return Err(GgufError::invalid(key, found, format!("{expected}, as the file's name says")));
+        }
+    }
+    Ok(())
+}
+
 /// Checks that the files together hold as many tensors as the first one promises.
 pub(crate) fn check_tensor_count(metadata: &Metadata, found: usize) -> Result<(), GgufError> {
     match metadata.uint("split.tensors.count")? {

@@ -135,7 +135,7 @@ fn read_array(cursor: &mut Cursor<'_>, field: &str, depth: usize) -> Result<Arra
         return Err(GgufError::invalid(field, format!("nested {depth} deep"), format!("at most {MAX_DEPTH} levels")));
     }
     let kind = Kind::from_id(cursor.u32(field)?, field)?;
-    let len = cursor.count(kind.min_bytes(), field)?;
+    let len = cursor.array_len(kind.min_bytes(), field)?;
     Ok(match kind {
         Kind::Uint(n) => Array::Uint(collect(len, || read_uint(cursor, n, field))?),
         Kind::Int(n) => Array::Int(collect(len, || read_int(cursor, n, field))?),
@@ -147,7 +147,12 @@ fn read_array(cursor: &mut Cursor<'_>, field: &str, depth: usize) -> Result<Arra
 }
 
 fn collect<T>(len: usize, mut read: impl FnMut() -> Result<T, GgufError>) -> Result<Vec<T>, GgufError> {
-    (0..len).map(|_| read()).collect()
+    // The length was checked against the bytes that are there.
+    let mut elements = Vec::with_capacity(len);
+    for _ in 0..len {
+        elements.push(read()?);
+    }
+    Ok(elements)
 }
 
 fn read_uint(cursor: &mut Cursor<'_>, num_bytes: u8, field: &str) -> Result<u64, GgufError> {
