@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use gguf::{Array, Gguf, Value};
 use serde_json::{Value as Json, json};
 
@@ -105,7 +105,7 @@ fn to_tables(gguf: &Gguf) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
+    table.load_style(ASCII_MARKDOWN).set_header(header.iter().copied());
     table
 }
 

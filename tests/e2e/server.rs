@@ -8,26 +8,28 @@ use std::{
 };
 
 /// `llcuda serve --demo` on a free port.
-pub struct Server {
+pub(super) struct Server {
     child: Child,
     /// `127.0.0.1:PORT`.
-    pub address: String,
+    pub(super) address: String,
 }
 
 impl Server {
     /// Starts the demo model with extra flags and waits until it says where it listens.
-    pub fn demo(flags: &[&str]) -> Self {
-        let mut child = command()
+    pub(super) fn demo(flags: &[&str]) -> Self {
+        let child = command()
             .args(["serve", "--demo", "--host", "127.0.0.1", "--port", "0"])
             .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
+        // Owned from now on, so that a panic below ends the process too.
+        let mut server = Self { child, address: String::new() };
         let (lines, said) = mpsc::channel();
-        for stream in
-            [Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>, Box::new(child.stderr.take().unwrap())]
-        {
+        let stdout = server.child.stdout.take().map(|s| Box::new(s) as Box<dyn Read + Send>);
+        let stderr = server.child.stderr.take().map(|s| Box::new(s) as Box<dyn Read + Send>);
+        for stream in [stdout, stderr].into_iter().flatten() {
             let lines = lines.clone();
             // Reads to the end, so that the server never blocks on a full pipe.
             thread::spawn(move || {
@@ -39,20 +41,21 @@ impl Server {
         for line in said {
             log += &format!("{line}\n");
             if let Some(address) = address_in(&line) {
-                return Self { child, address };
+                server.address = address;
+                return server;
             }
         }
         panic!("the server ended without an address: {log}");
     }
 
     /// Sends a signal by name, e.g. `TERM`.
-    pub fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
     }
 
     /// Waits for the process to end by itself.
-    pub fn wait(mut self) -> ExitStatus {
+    pub(super) fn wait(mut self) -> ExitStatus {
         self.child.wait().expect("the child is ours")
     }
 }
@@ -65,7 +68,7 @@ impl Drop for Server {
 }
 
 /// The binary under test.
-pub fn command() -> Command {
+pub(super) fn command() -> Command {
     Command::new(env!("CARGO_BIN_EXE_llcuda"))
 }
 

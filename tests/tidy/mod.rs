@@ -1,5 +1,6 @@
 //! The house rules that a program can check: layers, file shapes, names, five places for an op.
 
+mod docs;
 mod files;
 mod layers;
 mod ops;
@@ -10,7 +11,7 @@ use std::{
 };
 
 /// The folder of the root package.
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use clap::Args;
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use gguf::Gguf;
 use serde_json::json;
 
@@ -63,6 +63,9 @@ impl BenchArgs {
 /// Loads the model, measures every case and prints a table or JSON.
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     logging::init(LogFormat::Auto);
+    if cfg!(debug_assertions) {
+        tracing::warn!("this is a debug build: its figures say nothing about a release build");
+    }
     let gguf = Arc::new(match &args.model {
         Some(path) => Gguf::open(path).with_context(|| format!("cannot read `{}`", path.display()))?,
         None => Gguf::from_static(demo::DEMO_GGUF)?,
@@ -118,7 +121,7 @@ impl Report {
     fn table(&self) -> String {
         let mut table = Table::new();
         let header = ["test", "tok/s", "ms per step", "GB/s read", "of bandwidth", "logits hash"];
-        table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+        table.load_style(ASCII_MARKDOWN).set_header(header);
         for m in &self.results {
             let rate = self.read_rate(m);
             table.add_row(vec![

@@ -20,22 +20,22 @@ pub(crate) use sizes::Wanted;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Device")]
 pub(crate) struct DeviceArgs {
-    /// Where to compute
+    /// Where to compute (-dev)
     #[arg(long, value_enum, default_value = "auto", env = "LLAMA_ARG_DEVICE")]
     pub(crate) device: Device,
-    /// Layers on the GPU: `0` computes on the CPU, anything else puts the whole model on the device
-    #[arg(long, visible_alias = "n-gpu-layers", env = "LLAMA_ARG_N_GPU_LAYERS", value_parser = gpu_layers)]
+    /// Layers on the GPU (-ngl): `0` computes on the CPU, anything else puts the whole model on the device
+    #[arg(long, allow_negative_numbers = true, visible_alias = "n-gpu-layers", env = "LLAMA_ARG_N_GPU_LAYERS", value_parser = gpu_layers)]
     pub(crate) gpu_layers: Option<GpuLayers>,
     /// CPU threads; -1 is one per core
     #[arg(short, long, default_value_t = -1, allow_negative_numbers = true, env = "LLAMA_ARG_THREADS")]
     pub(crate) threads: i64,
-    /// How keys are kept
+    /// How keys are kept (-ctk)
     #[arg(long, value_enum, default_value = "f16", env = "LLAMA_ARG_CACHE_TYPE_K")]
     pub(crate) cache_type_k: CacheType,
-    /// How values are kept; must equal the keys' type
+    /// How values are kept (-ctv); must equal the keys' type
     #[arg(long, value_enum, default_value = "f16", env = "LLAMA_ARG_CACHE_TYPE_V")]
     pub(crate) cache_type_v: CacheType,
-    /// MiB of the device's memory to leave free where the context size follows from the memory
+    /// MiB of the device's memory to leave free (-fitt) where the context size follows from the memory
     #[arg(long, default_value_t = 1024, env = "LLAMA_ARG_FIT_TARGET")]
     pub(crate) fit_target: u64,
 }

@@ -56,17 +56,17 @@ pub(crate) struct BatchingArgs {
     /// --kv-unified, each may take all of it. 0 takes the model's own per request, and as many as fit into the memory
     #[arg(short, long, default_value_t = 0, env = "LLAMA_ARG_CTX_SIZE")]
     pub(crate) ctx_size: usize,
-    /// Requests that are computed together at most; -1 is 16
+    /// Requests that are computed together at most (-np); -1 is 16
     #[arg(long, default_value_t = -1, allow_negative_numbers = true, env = "LLAMA_ARG_N_PARALLEL",
           value_parser = clap::value_parser!(i64).range(-1..=4096))]
     pub(crate) parallel: i64,
-    /// Let each request take the whole context, also with --parallel
+    /// Let each request take the whole context (-kvu), also with --parallel
     #[arg(long, env = "LLAMA_ARG_KV_UNIFIED")]
     pub(crate) kv_unified: bool,
     /// Tokens in one step at most (the smaller of this and --ubatch-size)
     #[arg(short, long, default_value_t = 2048, env = "LLAMA_ARG_BATCH", value_parser = at_least_1)]
     pub(crate) batch_size: usize,
-    /// Tokens in one step at most (the smaller of this and --batch-size)
+    /// Tokens in one step at most (-ub; the smaller of this and --batch-size)
     #[arg(long, default_value_t = 512, env = "LLAMA_ARG_UBATCH", value_parser = at_least_1)]
     pub(crate) ubatch_size: usize,
     /// Requests that may wait before further ones are refused with 429
@@ -100,7 +100,7 @@ pub(crate) struct HttpArgs {
     /// A file with a key a line; `#` begins a comment
     #[arg(long, env = "LLAMA_ARG_API_KEY_FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
-    /// Seconds after which a request fails if its answer is not complete
+    /// Seconds (-to) after which a request fails if its answer is not complete
     #[arg(long, default_value_t = 3600, env = "LLAMA_ARG_TIMEOUT", value_parser = clap::value_parser!(u64).range(1..=604_800))]
     pub(crate) timeout: u64,
     /// Threads that serve connections; -1 is one per core
