@@ -14,7 +14,7 @@ fn part(no: u64, count: u64, tensor: &str) -> Builder {
 }
 
 fn write(folder: &Path, name: &str, file: &Builder) {
-    fs::write(folder.join(name), file.build()).unwrap();
+    fs::write(folder.join(name), file.build()).expect("a file in a folder of the test");
 }
 
 fn check_open(folder: &Path, name: &str, expect: &str) {

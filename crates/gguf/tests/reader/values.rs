@@ -8,8 +8,8 @@ use crate::{
 };
 
 fn read(type_id: u32, bytes: &[u8]) -> Value {
-    let gguf = Gguf::from_bytes(with_value(type_id, &Raw::new().bytes(bytes))).unwrap();
-    gguf.metadata().get("key").unwrap().clone()
+    let gguf = Gguf::from_bytes(with_value(type_id, &Raw::new().bytes(bytes))).expect("a sound file");
+    gguf.metadata().get("key").expect("the value just written").clone()
 }
 
 fn array(element_id: u32, len: u64, elements: &[u8]) -> Raw {
