@@ -6,23 +6,23 @@ use std::{
 };
 
 /// An answer.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
 }
 
 /// `GET path`.
-pub(super) fn get(address: &str, path: &str) -> Answer {
+pub(crate) fn get(address: &str, path: &str) -> Answer {
     read(send(address, "GET", path, ""))
 }
 
 /// `POST path` with a JSON body.
-pub(super) fn post(address: &str, path: &str, body: &str) -> Answer {
+pub(crate) fn post(address: &str, path: &str, body: &str) -> Answer {
     read(send(address, "POST", path, body))
 }
 
 /// Sends a request and leaves its answer to be read.
-pub(super) fn send(address: &str, method: &str, path: &str, body: &str) -> BufReader<TcpStream> {
+pub(crate) fn send(address: &str, method: &str, path: &str, body: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(address).expect("the server listens");
     let len = body.len();
     let head = format!(
@@ -33,7 +33,7 @@ pub(super) fn send(address: &str, method: &str, path: &str, body: &str) -> BufRe
 }
 
 /// Reads the head of an answer; the body follows in `reader`.
-pub(super) fn read_status(reader: &mut impl BufRead) -> u16 {
+pub(crate) fn read_status(reader: &mut impl BufRead) -> u16 {
     let mut line = String::new();
     reader.read_line(&mut line).expect("an answer");
     let status =

@@ -22,6 +22,18 @@ fn sigterm_lets_running_streams_finish_and_exits_with_0() {
 }
 
 #[test]
+fn a_second_signal_ends_at_once_with_1() {
+    let server = Server::demo(&["--drain-timeout", "600"]);
+    let endless = STORY.replace("200", "1900");
+    let mut streams: Vec<_> = (0..8).map(|_| send(&server.address, "POST", "/v1/chat/completions", &endless)).collect();
+    assert!(streams.iter_mut().all(|stream| read_status(stream) == 200));
+    server.signal("INT");
+    while get(&server.address, "/health").status == 200 {}
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(1));
+}
+
+#[test]
 fn thousands_of_idle_connections_disturb_nobody() {
     let server = Server::demo(&[]);
     let idle: Vec<TcpStream> = (0..8_000).map_while(|_| TcpStream::connect(&server.address).ok()).collect();

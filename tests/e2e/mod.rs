@@ -1,7 +1,7 @@
 //! The real binary over HTTP.
 
 mod clients;
-mod http;
+pub(crate) mod http;
 mod lifecycle;
-mod server;
+pub(crate) mod server;
 mod start_up;

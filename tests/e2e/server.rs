@@ -8,15 +8,15 @@ use std::{
 };
 
 /// `llcuda serve --demo` on a free port.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     /// `127.0.0.1:PORT`.
-    pub(super) address: String,
+    pub(crate) address: String,
 }
 
 impl Server {
     /// Starts the demo model with extra flags and waits until it says where it listens.
-    pub(super) fn demo(flags: &[&str]) -> Self {
+    pub(crate) fn demo(flags: &[&str]) -> Self {
         let child = command()
             .args(["serve", "--demo", "--host", "127.0.0.1", "--port", "0"])
             .args(flags)
@@ -49,13 +49,13 @@ impl Server {
     }
 
     /// Sends a signal by name, e.g. `TERM`.
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
     }
 
     /// Waits for the process to end by itself.
-    pub(super) fn wait(mut self) -> ExitStatus {
+    pub(crate) fn wait(mut self) -> ExitStatus {
         self.child.wait().expect("the child is ours")
     }
 }
@@ -68,7 +68,7 @@ impl Drop for Server {
 }
 
 /// The binary under test.
-pub(super) fn command() -> Command {
+pub(crate) fn command() -> Command {
     Command::new(env!("CARGO_BIN_EXE_llcuda"))
 }
 

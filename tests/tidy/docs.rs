@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::{read, report, root};
+use crate::e2e::{http::get, server::Server};
 
 #[test]
 fn every_flag_of_serve_stands_in_its_document() {
@@ -23,6 +24,27 @@ fn every_flag_of_serve_stands_in_its_document() {
         .filter(|f| !document.contains(&format!("--{f}`")) && !document.contains(&format!("--{f} ")))
         .collect();
     report("Add these flags to docs/flags.md:", &missing);
+}
+
+#[test]
+fn every_route_stands_in_its_document() {
+    let (source, document) = (read("crates/server/src/routes/mod.rs".as_ref()), read("docs/routes.md".as_ref()));
+    let routes: Vec<&str> = source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(routes.len() > 10, "only {} routes were found", routes.len());
+    let missing = routes.iter().filter(|route| !document.contains(&format!("{route}`")));
+    report("Add these routes to docs/routes.md:", &missing.map(ToString::to_string).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_metric_stands_in_its_document() {
+    let server = Server::demo(&[]);
+    let metrics = get(&server.address, "/metrics").body;
+    let document = read("docs/metrics.md".as_ref());
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()?.split_once(':'));
+    let names: Vec<&str> = names.map(|(_, name)| name).collect();
+    assert!(names.len() > 25, "only {} metrics were found in\n{metrics}", names.len());
+    let missing = names.iter().filter(|name| !document.contains(&format!("`{name}`")));
+    report("Add these metrics to docs/metrics.md:", &missing.map(ToString::to_string).collect::<Vec<_>>());
 }
 
 #[test]
