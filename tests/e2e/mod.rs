@@ -1,6 +1,7 @@
 //! The real binary over HTTP.
 
 mod clients;
+mod commands;
 pub(crate) mod http;
 mod lifecycle;
 pub(crate) mod server;
