@@ -91,6 +91,12 @@ impl ActQ8 {
 }
 
 impl ActOut {
+    /// Nothing: for kernels that are asked for no output.
+    pub(crate) const NONE: Self = {
+        let (q, d, s) = (DevicePtr::NULL, DevicePtr::NULL, DevicePtr::NULL);
+        Self { q8: ActQ8 { q, d, s, cols: 0, padded: 0 }, half: DevicePtr::NULL, half_stride: 0, tokens: 0 }
+    };
+
     /// Int8 blocks only, up to `tokens` rows.
     #[must_use]
     pub fn q8(q8: ActQ8, tokens: usize) -> Self {

@@ -1,0 +1,199 @@
+//! RMS norm of the residual stream, with the residual addition before it and the inputs of a matrix behind it.
+
+use crate::{
+    Device,
+    device::{DevicePtr, Kernel, KernelArgs, Launch, Span},
+    error::CudaError,
+    gpu::Gpu,
+    ops::act_out::ActOut,
+};
+
+const OP: &str = "rms_norm";
+/// Threads of a block at most.
+const MAX_THREADS: usize = 512;
+/// Columns of the 16-byte pieces that each thread of a full block has one of.
+const PIECE_COLS: usize = 4 * MAX_THREADS;
+/// Pieces per thread of the kernels, and their names.
+const KERNELS: [(usize, &str); 4] =
+    [(1, "rms_norm_f32_1"), (2, "rms_norm_f32_2"), (4, "rms_norm_f32_4"), (8, "rms_norm_f32_8")];
+
+/// The kernels of the norm.
+#[derive(Debug)]
+pub struct RmsNorm {
+    kernels: [Kernel; 4],
+}
+
+/// Which rows are normed.
+#[derive(Clone, Copy, Debug)]
+pub enum Rows {
+    /// The first so many.
+    First(usize),
+    /// These rows of `x`, in this order; `u32::MAX` is padding. Read before the step: uploaded, not computed.
+    Picked(Span<u32>),
+}
+
+/// What is added to the residual stream before the norm.
+#[derive(Clone, Copy, Debug)]
+pub struct Branch {
+    /// `[rows, cols]`.
+    pub values: Span<f32>,
+    /// `[cols]`: the values are normed with this weight before they are added.
+    pub weight: Option<Span<f32>>,
+}
+
+/// One call: `x += branch` where there is a branch, then `out = norm(x) * weight` where there is a weight.
+#[derive(Clone, Copy, Debug)]
+pub struct RmsNormCall {
+    /// The residual stream, `[rows, cols]`.
+    pub x: Span<f32>,
+    /// A multiple of 4, of 32 where int8 is written, at most 16384.
+    pub cols: usize,
+    /// The rows of the output.
+    pub rows: Rows,
+    /// Only with [`Rows::First`].
+    pub branch: Option<Branch>,
+    /// The weight `[cols]` and the place of the normed rows.
+    pub norm: Option<(Span<f32>, ActOut)>,
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RmsNormArgs {
+    x: DevicePtr,
+    branch: DevicePtr,
+    branch_weight: DevicePtr,
+    weight: DevicePtr,
+    row_ids: DevicePtr,
+    out: ActOut,
+    cols: u32,
+    eps: f32,
+}
+
+// SAFETY: `RmsNormArgs` of kernels/rms_norm.cu.
+unsafe impl KernelArgs for RmsNormArgs {}
+
+impl RmsNorm {
+    /// Looks the kernels up.
+    ///
+    /// # Errors
+    /// [`CudaError`] when they cannot be loaded.
+    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
+        let [a, b, c, d] = KERNELS.map(|(_, name)| gpu.kernels.get(name));
+        Ok(Self { kernels: [a?, b?, c?, d?] })
+    }
+
+    /// Queues one launch.
+    ///
+    /// # Errors
+    /// [`CudaError::Shape`] when buffers do not fit the sizes, [`CudaError::Driver`] when the launch is refused.
+    pub fn run(&self, device: &Device, call: &RmsNormCall) -> Result<(), CudaError> {
+        let args = call.args()?;
+        let num_rows = call.num_rows();
+        if num_rows == 0 {
+            return Ok(());
+        }
+        let (kernel_idx, block) = geometry(call.cols)?;
+        let launch = Launch { grid: [num_rows as u32, 1, 1], block, shared_bytes: 0 };
+        // SAFETY: `args` checked that every address has room for the rows; picked row ids are rows of `x` by contract.
+        unsafe { self.kernels[kernel_idx].launch(device, launch, &args) }
+    }
+}
+
+impl RmsNormCall {
+    fn num_rows(&self) -> usize {
+        match self.rows {
+            Rows::First(num_rows) => num_rows,
+            Rows::Picked(ids) => ids.len(),
+        }
+    }
+
+    fn args(&self) -> Result<RmsNormArgs, CudaError> {
+        let Self { x, cols, rows, branch, norm, eps } = *self;
+        if !cols.is_multiple_of(4) {
+            return refuse(format!("rows of {cols} columns; they must be a multiple of 4"));
+        }
+        let needed = match rows {
+            Rows::First(num_rows) => num_rows * cols,
+            Rows::Picked(_) => cols,
+        };
+        check_len("x", x, needed)?;
+        let mut args = RmsNormArgs {
+            x: x.ptr(),
+            branch: DevicePtr::NULL,
+            branch_weight: DevicePtr::NULL,
+            weight: DevicePtr::NULL,
+            row_ids: DevicePtr::NULL,
+            // Not touched without a weight.
+            out: ActOut::NONE,
+            cols: cols as u32,
+            eps,
+        };
+        if let Rows::Picked(ids) = rows {
+            if branch.is_some() {
+                return refuse("a branch can be added to all rows only, not to picked ones".to_owned());
+            }
+            args.row_ids = ids.ptr();
+        }
+        if let Some(branch) = branch {
+            check_len("branch", branch.values, needed)?;
+            args.branch = branch.values.ptr();
+            if let Some(weight) = branch.weight {
+                check_len("branch weight", weight, cols)?;
+                args.branch_weight = weight.ptr();
+            }
+        }
+        if let Some((weight, out)) = norm {
+            check_len("weight", weight, cols)?;
+            out.check(OP, self.num_rows(), cols)?;
+            args.weight = weight.ptr();
+            args.out = out;
+        }
+        Ok(args)
+    }
+}
+
+/// The kernel for so many columns and its threads; they depend on nothing else, so that sums do not either.
+fn geometry(cols: usize) -> Result<(usize, u32), CudaError> {
+    let fits = |&(pieces, _): &(usize, &str)| cols <= pieces * PIECE_COLS;
+    let Some(kernel_idx) = KERNELS.iter().position(fits) else {
+        let limit = KERNELS[3].0 * PIECE_COLS;
+        return refuse(format!("rows of {cols} columns; the limit is {limit}"));
+    };
+    let threads = cols.div_ceil(4 * KERNELS[kernel_idx].0).next_multiple_of(32);
+    Ok((kernel_idx, threads as u32))
+}
+
+fn check_len(name: &str, span: Span<f32>, needed: usize) -> Result<(), CudaError> {
+    if span.len() < needed {
+        return refuse(format!("{name} has {} elements, {needed} are needed", span.len()));
+    }
+    if !span.ptr().0.is_multiple_of(16) {
+        return refuse(format!("{name} at {:#x}, not aligned to 16 bytes", span.ptr().0));
+    }
+    Ok(())
+}
+
+fn refuse<T>(message: String) -> Result<T, CudaError> {
+    Err(CudaError::shape(OP, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KERNELS, RmsNormArgs, geometry};
+
+    #[test]
+    fn arguments_are_laid_out_as_in_the_kernel() {
+        assert_eq!((size_of::<RmsNormArgs>(), std::mem::offset_of!(RmsNormArgs, cols)), (96, 88));
+    }
+
+    #[test]
+    fn threads_cover_every_column() {
+        for cols in (4..=16_384).step_by(4) {
+            let (kernel_idx, block) = geometry(cols).unwrap();
+            assert!(block <= 512 && block as usize * 4 * KERNELS[kernel_idx].0 >= cols, "{cols}");
+        }
+        assert!(geometry(16_388).is_err());
+    }
+}

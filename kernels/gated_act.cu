@@ -1,0 +1,45 @@
+// The feed-forward's gate: out = activation(gate) * up.
+//
+// gate_up f32 [tokens][stride]: a row holds gate in columns 0..cols and up in up_offset..up_offset + cols; both 16-byte
+// aligned. cols % 4 == 0 (% 32 where int8 is written). out as in include/act_out.cuh. Grid (columns in steps of 4 * block,
+// tokens), block a multiple of 32: any, results do not depend on it.
+//   SiLU  x / (1 + e^-x)
+//   GELU  x / 2 * (1 + tanh(u)) = x / (1 + e^-2u), u = sqrt(2 / pi) * (x + 0.044715 x^3)
+// Bytes moved: tokens * (8 * cols + what out takes).
+#include "act_out.cuh"
+#include "mma.cuh"
+
+struct GatedActArgs {
+    const float* gate_up;
+    ActOut out;
+    unsigned stride;
+    unsigned up_offset;
+};
+
+// x / (1 + e^-y), within 5e-7 of it: 0 (not NaN) where e^-y overflows.
+static __device__ __forceinline__ float times_sigmoid(float x, float y) { return __fdividef(x, 1.0f + expf(-y)); }
+
+struct Silu {
+    static __device__ __forceinline__ float apply(float x) { return times_sigmoid(x, x); }
+};
+
+struct GeluTanh {
+    static __device__ __forceinline__ float apply(float x) { return times_sigmoid(x, 1.5957691216f * x * fmaf(0.044715f * x, x, 1.0f)); }
+};
+
+template <class A> static __device__ __forceinline__ void gated_act(const GatedActArgs& args) {
+    grid_launch_dependents();
+    grid_wait();
+    unsigned cols = args.out.q8.cols, row = blockIdx.y, col = (blockIdx.x * blockDim.x + threadIdx.x) * 4u;
+    unsigned mask = __ballot_sync(0xffffffffu, col < cols);
+    if (col < cols) {
+        const float* from = args.gate_up + (size_t)row * args.stride + col;
+        float4 gate = *(const float4*)from, up = *(const float4*)(from + args.up_offset);
+        float4 v = make_float4(A::apply(gate.x) * up.x, A::apply(gate.y) * up.y, A::apply(gate.z) * up.z, A::apply(gate.w) * up.w);
+        act_out4(args.out, row, col, v, mask);
+    }
+    if (blockIdx.x == gridDim.x - 1) act_out_pad(args.out, row, threadIdx.x, blockDim.x);
+}
+
+extern "C" __global__ void __launch_bounds__(256) gated_act_silu_f32(const __grid_constant__ GatedActArgs args) { gated_act<Silu>(args); }
+extern "C" __global__ void __launch_bounds__(256) gated_act_gelu_tanh_f32(const __grid_constant__ GatedActArgs args) { gated_act<GeluTanh>(args); }
