@@ -2,6 +2,9 @@
 
 pub mod device;
 mod error;
+pub mod gpu;
+pub mod kernels;
+pub mod ops;
 pub mod repack;
 
 pub use device::Device;

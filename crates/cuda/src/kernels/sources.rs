@@ -1,0 +1,164 @@
+//! The kernels' sources, inside this binary.
+
+use super::{Target, hash::hash};
+
+/// A file that is compiled by itself.
+#[derive(Debug)]
+pub struct Source {
+    /// Its name in `kernels/`, e.g. `rms_norm.cu`.
+    pub file: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+/// A header in `kernels/include/`.
+#[derive(Debug)]
+pub(crate) struct Header {
+    /// The name that `#include` says.
+    pub(crate) file: &'static str,
+    pub(crate) text: &'static str,
+}
+
+macro_rules! table {
+    ($kind:ident in $folder:literal: $($file:literal)*) => {
+        &[$($kind {
+            file: $file,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../", $folder, "/", $file)),
+        }),*]
+    };
+}
+
+/// Every `kernels/*.cu`.
+pub const SOURCES: &[Source] = table!(Source in "kernels":
+    "dequant_quant.cu"
+    "gated_act.cu"
+    "gemv_quant.cu"
+    "matmul_half.cu"
+    "matmul_quant.cu"
+    "matmul_repack.cu"
+    "quantize_act.cu"
+    "rms_norm.cu"
+    "sampling.cu"
+);
+
+/// Every `kernels/include/*.cuh`.
+pub(crate) const HEADERS: &[Header] = table!(Header in "kernels/include":
+    "act_out.cuh"
+    "mma.cuh"
+    "quant_act.cuh"
+    "quant_dot.cuh"
+    "quant_formats.cuh"
+    "quant_segment.cuh"
+    "quant_tile.cuh"
+    "reduce.cuh"
+    "sampling.cuh"
+    "sampling_chain.cuh"
+    "sampling_select.cuh"
+);
+
+impl Source {
+    /// The source of that name.
+    #[must_use]
+    pub fn named(file: &str) -> Option<&'static Self> {
+        SOURCES.iter().find(|source| source.file == file)
+    }
+
+    /// The headers it includes, directly or through others, each once.
+    pub(crate) fn headers(&self) -> Vec<&'static Header> {
+        let mut found: Vec<&Header> = Vec::new();
+        let mut open = vec![self.text];
+        while let Some(text) = open.pop() {
+            for header in HEADERS.iter().filter(|header| includes(text, header.file)) {
+                if !found.iter().any(|known| known.file == header.file) {
+                    found.push(header);
+                    open.push(header.text);
+                }
+            }
+        }
+        found.sort_by_key(|header| header.file);
+        found
+    }
+
+    /// Its length with its headers, in bytes: how much there is to compile.
+    pub(super) fn num_bytes(&self) -> usize {
+        self.text.len() + self.headers().iter().map(|header| header.text.len()).sum::<usize>()
+    }
+
+    /// Names what compiling it for `target` gives, whichever compiler does it: all that goes in is hashed.
+    pub(crate) fn key(&self, target: Target) -> u128 {
+        let options = options(target).join(" ");
+        let mut parts = vec![self.file, self.text, &options];
+        parts.extend(self.headers().iter().flat_map(|header| [header.file, header.text]));
+        hash(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>())
+    }
+}
+
+fn includes(text: &str, header: &str) -> bool {
+    text.lines().any(|line| {
+        line.trim_start().strip_prefix("#include \"").and_then(|rest| rest.strip_suffix('"')) == Some(header)
+    })
+}
+
+/// The compiler's options. Machine code comes with what each kernel uses (`-v`), which the tests watch.
+pub(crate) fn options(target: Target) -> Vec<String> {
+    let mut options = vec![format!("--gpu-architecture={target}")];
+    options.extend(["--std=c++17", "-default-device", "--fmad=true"].map(str::to_owned));
+    if matches!(target, Target::Cubin(_)) {
+        options.push("--ptxas-options=-v".to_owned());
+    }
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{HEADERS, SOURCES, Source, Target};
+
+    fn files(folder: &str, ending: &str) -> Vec<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(ending))
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_tables_are_the_folders() {
+        let sources: Vec<&str> = SOURCES.iter().map(|source| source.file).collect();
+        assert_eq!(sources, files("kernels", ".cu"), "SOURCES (left), kernels/*.cu (right)");
+        let headers: Vec<&str> = HEADERS.iter().map(|header| header.file).collect();
+        assert_eq!(headers, files("kernels/include", ".cuh"), "HEADERS (left), kernels/include/*.cuh (right)");
+    }
+
+    #[test]
+    fn every_include_is_a_header_of_ours() {
+        let texts = SOURCES.iter().map(|s| (s.file, s.text)).chain(HEADERS.iter().map(|h| (h.file, h.text)));
+        for (file, text) in texts {
+            for line in text.lines().filter(|line| line.trim_start().starts_with("#include")) {
+                let known = HEADERS.iter().any(|header| super::includes(line, header.file));
+                assert!(known, "{file}: `{line}` names no header in kernels/include (write it on a line of its own)");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_tell_files_and_targets_apart() {
+        let mut keys: Vec<u128> =
+            SOURCES.iter().flat_map(|source| Target::PACKED.map(|target| source.key(target))).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), SOURCES.len() * Target::PACKED.len());
+    }
+
+    #[test]
+    fn headers_are_found_through_headers() {
+        let top = Source { file: "x.cu", text: "#include \"quant_dot.cuh\"\n" };
+        let names: Vec<&str> = top.headers().iter().map(|header| header.file).collect();
+        assert!(names.contains(&"quant_dot.cuh") && names.contains(&"mma.cuh"), "{names:?}");
+        assert!(Source { file: "y.cu", text: "// #include \"mma.cuh\"" }.headers().is_empty());
+    }
+}
