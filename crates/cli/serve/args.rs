@@ -61,7 +61,7 @@ pub(crate) struct BatchingArgs {
           value_parser = clap::value_parser!(i64).range(-1..=4096))]
     pub(crate) parallel: i64,
     /// Let each request take the whole context (-kvu), also with --parallel
-    #[arg(long, env = "LLAMA_ARG_KV_UNIFIED")]
+    #[arg(long, env = "LLAMA_ARG_KV_UNIFIED", value_parser = switch)]
     pub(crate) kv_unified: bool,
     /// Tokens in one step at most (the smaller of this and --ubatch-size)
     #[arg(short, long, default_value_t = 2048, env = "LLAMA_ARG_BATCH", value_parser = at_least_1)]
@@ -73,7 +73,7 @@ pub(crate) struct BatchingArgs {
     #[arg(long, default_value_t = 256, env = "LLCUDA_MAX_QUEUE")]
     pub(crate) max_queue: usize,
     /// Do not reuse the keys and values of prompts seen before
-    #[arg(long, env = "LLAMA_ARG_NO_CACHE_PROMPT")]
+    #[arg(long, env = "LLAMA_ARG_NO_CACHE_PROMPT", value_parser = switch)]
     pub(crate) no_cache_prompt: bool,
 }
 
@@ -81,6 +81,15 @@ fn at_least_1(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("it must be a whole number of at least 1".to_owned()),
         Ok(n) => Ok(n),
+    }
+}
+
+/// llama-server's words for on and off in environment variables.
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "on" | "enabled" | "true" => Ok(true),
+        "0" | "off" | "disabled" | "false" => Ok(false),
+        _ => Err("it must be 1, on, enabled, true, 0, off, disabled or false".to_owned()),
     }
 }
 
