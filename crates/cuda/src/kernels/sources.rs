@@ -30,20 +30,30 @@ macro_rules! table {
 
 /// Every `kernels/*.cu`.
 pub const SOURCES: &[Source] = table!(Source in "kernels":
+    "attention.cu"
+    "attention_decode.cu"
+    "attention_prefill.cu"
     "dequant_quant.cu"
     "gated_act.cu"
+    "gemv_half.cu"
     "gemv_quant.cu"
-    "matmul_half.cu"
     "matmul_quant.cu"
     "matmul_repack.cu"
     "quantize_act.cu"
     "rms_norm.cu"
+    "rope_kv.cu"
     "sampling.cu"
 );
 
 /// Every `kernels/include/*.cuh`.
 pub(crate) const HEADERS: &[Header] = table!(Header in "kernels/include":
     "act_out.cuh"
+    "attention.cuh"
+    "attention_fragment.cuh"
+    "attention_mma.cuh"
+    "attention_split.cuh"
+    "attention_stage.cuh"
+    "kv_cache.cuh"
     "mma.cuh"
     "quant_act.cuh"
     "quant_dot.cuh"

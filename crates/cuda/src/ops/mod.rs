@@ -1,6 +1,8 @@
 //! The operators: one file each, with its launcher. They check shapes, launch, and allocate and wait for nothing.
 
 pub mod act_out;
+pub mod attention;
 pub mod gated_act;
 pub mod rms_norm;
+pub mod rope;
 pub mod sampling;

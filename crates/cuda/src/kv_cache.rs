@@ -1,0 +1,267 @@
+//! The paged KV cache on the device: one buffer for all layers, laid out as `kernels/include/kv_cache.cuh` says.
+
+use model::DecoderSpec;
+use types::BLOCK_SIZE;
+
+use crate::{
+    device::{Buffer, Device, DevicePtr},
+    error::CudaError,
+};
+
+/// Planes start at multiples of this many bytes.
+const PLANE_ALIGN: usize = 256;
+/// Elements of a q8_0 block, which share a scale.
+const Q8_BLOCK: usize = 32;
+/// The largest head the kernels have room for.
+const MAX_HEAD_DIM: usize = 256;
+
+/// How keys and values are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvType {
+    /// Half precision.
+    #[default]
+    F16,
+    /// Int8 with a half-precision scale for each 32 elements of a head: 1.0625 bytes an element.
+    Q8_0,
+}
+
+impl KvType {
+    /// The name that flags and files use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
+        }
+    }
+}
+
+/// What the cache holds of a layer, for each block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LayerShape {
+    num_kv_heads: usize,
+    head_dim: usize,
+}
+
+/// How large a block is, and where each layer's planes lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KvLayout {
+    kv_type: KvType,
+    layers: Vec<LayerShape>,
+}
+
+/// Bytes from the start of the buffer to the planes of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PlaneOffsets {
+    k: usize,
+    k_scale: usize,
+    v: usize,
+    v_scale: usize,
+    end: usize,
+}
+
+/// The cache's planes of a layer; `KvPlanes` of the kernels.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvPlanes {
+    /// Keys, `[num_blocks][num_kv_heads][16][head_dim]`.
+    pub k: DevicePtr,
+    /// Values, likewise.
+    pub v: DevicePtr,
+    /// Scales of the keys, `[num_blocks][num_kv_heads][16][head_dim / 32]` f16; null for f16.
+    pub k_scale: DevicePtr,
+    /// Scales of the values, likewise.
+    pub v_scale: DevicePtr,
+}
+
+/// A layer of the cache.
+#[derive(Clone, Copy, Debug)]
+pub struct KvLayer {
+    /// Where its keys and values lie.
+    pub planes: KvPlanes,
+    /// How they are stored.
+    pub kv_type: KvType,
+    /// Blocks of the pool.
+    pub num_blocks: usize,
+    /// Key (and value) heads.
+    pub num_kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+}
+
+impl KvLayout {
+    /// The layout of a model's cache.
+    ///
+    /// # Errors
+    /// [`CudaError::Unsupported`] for head sizes that the kernels or the KV type cannot take.
+    pub fn new(spec: &DecoderSpec, kv_type: KvType) -> Result<Self, CudaError> {
+        let layers = spec.layers.iter().enumerate().map(|(layer_idx, layer)| {
+            let (head_dim, num_kv_heads) = (layer.attention.head_dim, layer.attention.num_kv_heads);
+            check_head_dim(head_dim, kv_type)
+                .map_err(|fault| CudaError::Unsupported(format!("layer {layer_idx}: {fault}")))?;
+            Ok(LayerShape { num_kv_heads, head_dim })
+        });
+        Ok(Self { kv_type, layers: layers.collect::<Result<_, CudaError>>()? })
+    }
+
+    /// Bytes that one block of 16 tokens takes, over all layers.
+    #[must_use]
+    pub fn block_bytes(&self) -> usize {
+        self.layers.iter().map(|layer| 2 * (layer.value_bytes(self.kv_type) + layer.scale_bytes(self.kv_type))).sum()
+    }
+
+    /// Bytes of a cache of so many blocks: theirs, and at most 1 KiB a layer between planes.
+    #[must_use]
+    pub fn num_bytes(&self, num_blocks: usize) -> usize {
+        self.offsets(num_blocks).last().map_or(0, |layer| layer.end)
+    }
+
+    /// Where each layer's planes lie: keys, their scales, values, their scales.
+    fn offsets(&self, num_blocks: usize) -> Vec<PlaneOffsets> {
+        let mut end = 0_usize;
+        let mut plane = |block_bytes: usize| {
+            let start = end;
+            end = (start + block_bytes * num_blocks).next_multiple_of(PLANE_ALIGN);
+            (start, end)
+        };
+        let layers = self.layers.iter().map(|layer| {
+            let (values, scales) = (layer.value_bytes(self.kv_type), layer.scale_bytes(self.kv_type));
+            let [(k, _), (k_scale, _), (v, _), (v_scale, end)] =
+                [plane(values), plane(scales), plane(values), plane(scales)];
+            PlaneOffsets { k, k_scale, v, v_scale, end }
+        });
+        layers.collect()
+    }
+}
+
+/// Says what is wrong with a head size.
+pub(crate) fn check_head_dim(head_dim: usize, kv_type: KvType) -> Result<(), String> {
+    if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > MAX_HEAD_DIM {
+        return Err(format!(
+            "heads of {head_dim} elements; even sizes from 2 to {MAX_HEAD_DIM} are supported on the GPU"
+        ));
+    }
+    if kv_type == KvType::Q8_0 && !head_dim.is_multiple_of(Q8_BLOCK) {
+        return Err(format!(
+            "heads of {head_dim} elements do not divide into q8_0's blocks of {Q8_BLOCK}; use the KV cache type f16"
+        ));
+    }
+    Ok(())
+}
+
+impl LayerShape {
+    /// Bytes of the keys (or values) of a block.
+    fn value_bytes(self, kv_type: KvType) -> usize {
+        let elements = BLOCK_SIZE * self.num_kv_heads * self.head_dim;
+        match kv_type {
+            KvType::F16 => 2 * elements,
+            KvType::Q8_0 => elements,
+        }
+    }
+
+    /// Bytes of the scales of the keys (or values) of a block.
+    fn scale_bytes(self, kv_type: KvType) -> usize {
+        match kv_type {
+            KvType::F16 => 0,
+            KvType::Q8_0 => 2 * BLOCK_SIZE * self.num_kv_heads * (self.head_dim / Q8_BLOCK),
+        }
+    }
+}
+
+/// The keys and values of all layers.
+pub struct KvCache {
+    buffer: Buffer,
+    layout: KvLayout,
+    num_blocks: usize,
+    offsets: Vec<PlaneOffsets>,
+}
+
+impl KvCache {
+    /// A zeroed pool of so many blocks.
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`] when the device has no room for it.
+    pub fn new(device: &Device, layout: KvLayout, num_blocks: usize) -> Result<Self, CudaError> {
+        let buffer = Buffer::new(device, layout.num_bytes(num_blocks), "the KV cache")?;
+        let offsets = layout.offsets(num_blocks);
+        Ok(Self { buffer, layout, num_blocks, offsets })
+    }
+
+    /// Blocks of the pool.
+    #[must_use]
+    pub fn num_blocks(&self) -> usize {
+        self.num_blocks
+    }
+
+    /// A layer's keys and values. The cache must outlive their use on the device.
+    ///
+    /// # Panics
+    /// When there is no such layer.
+    #[must_use]
+    pub fn layer(&self, layer_idx: usize) -> KvLayer {
+        let (shape, at, kv_type) = (self.layout.layers[layer_idx], self.offsets[layer_idx], self.layout.kv_type);
+        let plane = |offset: usize| self.buffer.ptr().offset(offset);
+        let scale = |offset: usize| match kv_type {
+            KvType::F16 => DevicePtr::NULL,
+            KvType::Q8_0 => plane(offset),
+        };
+        let planes =
+            KvPlanes { k: plane(at.k), v: plane(at.v), k_scale: scale(at.k_scale), v_scale: scale(at.v_scale) };
+        let LayerShape { num_kv_heads, head_dim } = shape;
+        KvLayer { planes, kv_type, num_blocks: self.num_blocks, num_kv_heads, head_dim }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KvLayout, KvPlanes, KvType, LayerShape, check_head_dim};
+
+    fn layout(kv_type: KvType) -> KvLayout {
+        let shape = |num_kv_heads, head_dim| LayerShape { num_kv_heads, head_dim };
+        KvLayout { kv_type, layers: vec![shape(8, 128), shape(1, 96)] }
+    }
+
+    #[test]
+    fn the_struct_is_laid_out_as_in_the_kernels() {
+        assert_eq!(size_of::<KvPlanes>(), 32);
+    }
+
+    #[test]
+    fn a_block_takes_two_bytes_or_34_for_32_elements() {
+        let elements = 2 * 16 * (8 * 128 + 96);
+        assert_eq!(layout(KvType::F16).block_bytes(), 2 * elements);
+        assert_eq!(layout(KvType::Q8_0).block_bytes(), elements / 32 * 34);
+    }
+
+    #[test]
+    fn planes_are_aligned_and_do_not_overlap() {
+        for kv_type in [KvType::F16, KvType::Q8_0] {
+            let layout = layout(kv_type);
+            for num_blocks in [1, 7, 100] {
+                let mut last = 0;
+                for (at, shape) in layout.offsets(num_blocks).into_iter().zip(&layout.layers) {
+                    let (values, scales) =
+                        (shape.value_bytes(kv_type) * num_blocks, shape.scale_bytes(kv_type) * num_blocks);
+                    for (start, len) in [(at.k, values), (at.k_scale, scales), (at.v, values), (at.v_scale, scales)] {
+                        assert!(start >= last && start % 256 == 0, "{at:?}");
+                        last = start + len;
+                    }
+                    assert!(at.end >= last, "{at:?}");
+                }
+                let bytes = layout.num_bytes(num_blocks);
+                let least = layout.block_bytes() * num_blocks;
+                assert!((least..=least + 2 * 1024).contains(&bytes), "{bytes} for {least}");
+            }
+        }
+    }
+
+    #[test]
+    fn head_sizes_are_checked() {
+        assert_eq!(check_head_dim(8, KvType::F16), Ok(()));
+        assert_eq!(check_head_dim(96, KvType::Q8_0), Ok(()));
+        let fault = |head_dim, kv_type| check_head_dim(head_dim, kv_type).unwrap_err();
+        assert!(fault(258, KvType::F16).contains("258"), "too large");
+        assert!(fault(65, KvType::F16).contains("even sizes"), "odd");
+        assert!(fault(80, KvType::Q8_0).contains("use the KV cache type f16"), "no whole blocks");
+    }
+}

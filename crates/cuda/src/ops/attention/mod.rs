@@ -1,0 +1,376 @@
+//! Attention over the paged cache: causal, grouped heads, with an optional window and softcap.
+//!
+//! Sequences with one query token go through the decode kernel, tiles of the others through the prefill kernel; a step
+//! may hold both ([`AttentionPlan`]). Head sizes without kernels of their own take one slow kernel for all tokens.
+
+mod plan;
+mod split;
+
+use model::Mask;
+
+use crate::{
+    device::{Device, DevicePtr, Kernel, KernelArgs, Launch, Span},
+    error::CudaError,
+    gpu::Gpu,
+    kv_cache::{KvLayer, KvPlanes, KvType, check_head_dim},
+    ops::act_out::{ActOut, ActQ8},
+};
+
+pub use plan::{AttentionPlan, PrefillTile, tile_tokens};
+pub use split::{AttentionWorkspace, HeadShape};
+
+const OP: &str = "attention";
+/// Threads of a block, in all kernels.
+const BLOCK: u32 = 128;
+/// Rows (query tokens times heads) of a tile.
+const TILE_ROWS: usize = 64;
+/// Heads of one KV head that share a tile at most.
+const MAX_TILE_HEADS: usize = 16;
+/// What a grid's y dimension takes.
+const MAX_GRID_Y: usize = 65_535;
+
+/// The launcher of attention for layers of one shape.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    shape: HeadShape,
+    kv_type: KvType,
+    kernels: Kernels,
+}
+
+#[derive(Clone, Debug)]
+enum Kernels {
+    Tiled {
+        decode: Kernel,
+        prefill: Kernel,
+    },
+    /// For head sizes without their own.
+    Any(Kernel),
+}
+
+/// A step's metadata on the device, the same for all layers.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionMeta {
+    /// Each sequence's length after the step, 0 for padding, `[num_seqs]`.
+    pub seq_lens: Span<u32>,
+    /// Sequence `s` has the tokens `cu_seqlens[s]..cu_seqlens[s + 1]`, `[num_seqs + 1]`.
+    pub cu_seqlens: Span<u32>,
+    /// Each sequence's blocks, `[num_seqs][blocks_per_seq]`.
+    pub block_tables: Span<u32>,
+    /// Blocks of a row of the tables.
+    pub blocks_per_seq: usize,
+    /// Tokens of the step, with padding.
+    pub num_tokens: usize,
+    /// The sequences with one query token.
+    pub decode: DecodeSeqs,
+    /// The tiles of the others.
+    pub tiles: Span<PrefillTile>,
+}
+
+/// Which sequences have one query token.
+#[derive(Clone, Copy, Debug)]
+pub enum DecodeSeqs {
+    /// All of the step: what captured decode steps say.
+    All,
+    /// [`AttentionPlan::decode_seqs`]; `u32::MAX` is padding.
+    Listed(Span<u32>),
+}
+
+/// What a launch works on.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionInputs<'a> {
+    /// The layer's heads, mask and softcap.
+    pub attention: &'a model::Attention,
+    /// Rotated and scaled queries, `[tokens][q_size]` f16.
+    pub queries: Span<u16>,
+    /// The layer's keys and values, the step's own included.
+    pub cache: KvLayer,
+    /// The step.
+    pub meta: AttentionMeta,
+    /// Results as `[tokens][q_size]` f32.
+    pub rows: Option<Span<f32>>,
+    /// Results as inputs of the next matrix; see [`Attention::can_quantize`].
+    pub out: Option<ActOut>,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Args {
+    q: DevicePtr,
+    kv: KvPlanes,
+    seq_lens: DevicePtr,
+    cu_seqlens: DevicePtr,
+    block_tables: DevicePtr,
+    rows: DevicePtr,
+    out: ActOut,
+    table_stride: u32,
+    num_heads: u32,
+    num_kv_heads: u32,
+    head_dim: u32,
+    window: u32,
+    softcap: f32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct DecodeArgs {
+    a: Args,
+    seqs: DevicePtr,
+    partial: DevicePtr,
+    stats: DevicePtr,
+    arrivals: DevicePtr,
+    splits: u32,
+    min_blocks: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct PrefillArgs {
+    a: Args,
+    tiles: DevicePtr,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct AnyArgs {
+    a: Args,
+    num_seqs: u32,
+}
+
+// SAFETY: DecodeArgs of kernels/include/attention_split.cuh.
+unsafe impl KernelArgs for DecodeArgs {}
+// SAFETY: PrefillArgs of kernels/attention_prefill.cu.
+unsafe impl KernelArgs for PrefillArgs {}
+// SAFETY: AnyArgs of kernels/attention.cu.
+unsafe impl KernelArgs for AnyArgs {}
+
+impl Attention {
+    /// Looks up the kernels for a layer's heads.
+    ///
+    /// # Errors
+    /// [`CudaError::Unsupported`] for heads that no kernel takes, [`CudaError::Kernels`].
+    pub fn new(gpu: &Gpu, shape: HeadShape, kv_type: KvType) -> Result<Self, CudaError> {
+        check_head_dim(shape.head_dim, kv_type).map_err(CudaError::Unsupported)?;
+        if shape.num_kv_heads == 0 || shape.num_heads == 0 || !shape.num_heads.is_multiple_of(shape.num_kv_heads) {
+            let (heads, kv_heads) = (shape.num_heads, shape.num_kv_heads);
+            return Err(CudaError::Unsupported(format!("{heads} query heads over {kv_heads} KV heads")));
+        }
+        let kernels = match kernel_names(shape.head_dim, kv_type) {
+            Some([decode, prefill]) => {
+                let (decode, prefill) = (gpu.kernels.get(decode)?, gpu.kernels.get(prefill)?);
+                prefill.allow_shared_bytes(prefill_shared_bytes(shape.head_dim))?;
+                Kernels::Tiled { decode, prefill }
+            }
+            None => Kernels::Any(gpu.kernels.get("attention_any")?),
+        };
+        Ok(Self { shape, kv_type, kernels })
+    }
+
+    /// Whether results can leave as int8 blocks: else ask for f32 rows and quantize those.
+    #[must_use]
+    pub fn can_quantize(head_dim: usize) -> bool {
+        head_dim.is_multiple_of(32)
+    }
+
+    /// Attends a step's queries to the cache.
+    ///
+    /// # Errors
+    /// [`CudaError::Shape`] when sizes do not fit each other, [`CudaError::Driver`].
+    pub fn run(
+        &self,
+        device: &Device,
+        workspace: &AttentionWorkspace,
+        inputs: &AttentionInputs<'_>,
+    ) -> Result<(), CudaError> {
+        self.check(inputs)?;
+        let (args, meta) = (inputs.args(), &inputs.meta);
+        match &self.kernels {
+            Kernels::Any(kernel) => self.run_any(device, kernel, args, meta),
+            Kernels::Tiled { decode, prefill } => {
+                self.run_prefill(device, prefill, args, meta.tiles)?;
+                self.run_decode(device, decode, workspace, (args, meta))
+            }
+        }
+    }
+
+    fn run_decode(
+        &self,
+        device: &Device,
+        kernel: &Kernel,
+        workspace: &AttentionWorkspace,
+        (a, meta): (Args, &AttentionMeta),
+    ) -> Result<(), CudaError> {
+        let (num_seqs, seqs) = match meta.decode {
+            DecodeSeqs::All => (meta.seq_lens.len(), DevicePtr::NULL),
+            DecodeSeqs::Listed(seqs) => (seqs.len(), seqs.ptr()),
+        };
+        if num_seqs == 0 {
+            return Ok(());
+        }
+        let num_sms = device.info().num_sms as usize;
+        let parts = workspace.parts(self.shape, num_sms, num_seqs)?;
+        let splits = self.shape.splits(num_sms, num_seqs);
+        let args = DecodeArgs {
+            a,
+            seqs,
+            partial: parts.partial,
+            stats: parts.stats,
+            arrivals: parts.arrivals,
+            splits: splits.splits as u32,
+            min_blocks: splits.min_blocks as u32,
+        };
+        let grid = [self.shape.decode_tiles() as u32, num_seqs as u32, splits.splits as u32];
+        // SAFETY: checked by `run`; the workspace has room for the splits; what metadata says lies within the step and
+        // the cache by the step's contract.
+        unsafe { kernel.launch(device, Launch { grid, block: BLOCK, shared_bytes: 0 }, &args) }
+    }
+
+    fn run_prefill(
+        &self,
+        device: &Device,
+        kernel: &Kernel,
+        a: Args,
+        tiles: Span<PrefillTile>,
+    ) -> Result<(), CudaError> {
+        if tiles.is_empty() {
+            return Ok(());
+        }
+        let head_tiles = self.shape.group().div_ceil(MAX_TILE_HEADS);
+        let grid = [(self.shape.num_kv_heads * head_tiles) as u32, tiles.len() as u32, 1];
+        let shared_bytes = prefill_shared_bytes(self.shape.head_dim);
+        let args = PrefillArgs { a, tiles: tiles.ptr() };
+        // SAFETY: checked by `run`; what metadata says lies within the step and the cache by the step's contract.
+        unsafe { kernel.launch(device, Launch { grid, block: BLOCK, shared_bytes }, &args) }
+    }
+
+    fn run_any(&self, device: &Device, kernel: &Kernel, a: Args, meta: &AttentionMeta) -> Result<(), CudaError> {
+        if meta.num_tokens == 0 {
+            return Ok(());
+        }
+        let grid = [self.shape.num_heads as u32, meta.num_tokens as u32, 1];
+        let args = AnyArgs { a, num_seqs: meta.seq_lens.len() as u32 };
+        // SAFETY: as above.
+        unsafe { kernel.launch(device, Launch { grid, block: BLOCK, shared_bytes: 0 }, &args) }
+    }
+
+    fn check(&self, inputs: &AttentionInputs<'_>) -> Result<(), CudaError> {
+        let AttentionInputs { attention: spec, queries, cache, meta, rows, out } = inputs;
+        if HeadShape::of(spec) != self.shape {
+            return refuse(format!("a layer of {:?}, kernels for {:?}", HeadShape::of(spec), self.shape));
+        }
+        let found = (cache.kv_type, cache.num_kv_heads, cache.head_dim);
+        let expected = (self.kv_type, self.shape.num_kv_heads, self.shape.head_dim);
+        if found != expected {
+            return refuse(format!("a cache of (type, heads, head size) {found:?}, expected {expected:?}"));
+        }
+        let needed = meta.num_tokens * spec.q_size();
+        let num_rows = rows.map_or(needed, |rows| rows.len());
+        if queries.len() < needed || num_rows < needed {
+            let num_queries = queries.len();
+            return refuse(format!("{num_queries} query and {num_rows} result elements, {needed} needed"));
+        }
+        match out {
+            Some(out) => out.check(OP, meta.num_tokens, spec.q_size())?,
+            None if rows.is_none() => return refuse("results are wanted nowhere".to_owned()),
+            None => {}
+        }
+        if out.is_some_and(|out| out.q8.q != DevicePtr::NULL) && !Self::can_quantize(spec.head_dim) {
+            return refuse(format!("int8 results of heads of {}, which blocks of 32 do not divide", spec.head_dim));
+        }
+        if out.is_some_and(|out| out.half != DevicePtr::NULL) && !spec.head_dim.is_multiple_of(4) {
+            return refuse(format!("f16 results of heads of {}; the size must divide by 4", spec.head_dim));
+        }
+        let addresses = [queries.ptr(), rows.map_or(DevicePtr::NULL, |rows| rows.ptr())];
+        if addresses.iter().any(|ptr| !ptr.0.is_multiple_of(16)) {
+            return refuse("queries and rows must be aligned to 16 bytes".to_owned());
+        }
+        self.check_meta(meta)
+    }
+
+    fn check_meta(&self, meta: &AttentionMeta) -> Result<(), CudaError> {
+        let num_seqs = meta.seq_lens.len();
+        let tables = meta.block_tables.len();
+        if meta.cu_seqlens.len() != num_seqs + 1 || tables < num_seqs * meta.blocks_per_seq {
+            let bounds = meta.cu_seqlens.len();
+            return refuse(format!(
+                "{num_seqs} sequences, {bounds} bounds, {tables} table entries of {} a sequence",
+                meta.blocks_per_seq
+            ));
+        }
+        let num_decoded = match meta.decode {
+            DecodeSeqs::All => num_seqs,
+            DecodeSeqs::Listed(seqs) => seqs.len(),
+        };
+        let largest = num_decoded.max(meta.tiles.len()).max(meta.num_tokens);
+        if largest <= MAX_GRID_Y { Ok(()) } else { refuse(format!("a step of {largest} rows; at most {MAX_GRID_Y}")) }
+    }
+}
+
+impl AttentionInputs<'_> {
+    fn args(&self) -> Args {
+        let Self { attention: spec, queries, cache, meta, rows, out } = self;
+        // Null planes: rows alone are wanted.
+        let no_q8 = ActQ8 { q: DevicePtr::NULL, d: DevicePtr::NULL, s: DevicePtr::NULL, cols: 0, padded: 0 };
+        let no_out = ActOut { q8: no_q8, half: DevicePtr::NULL, half_stride: 0, tokens: 0 };
+        Args {
+            q: queries.ptr(),
+            kv: cache.planes,
+            seq_lens: meta.seq_lens.ptr(),
+            cu_seqlens: meta.cu_seqlens.ptr(),
+            block_tables: meta.block_tables.ptr(),
+            rows: rows.map_or(DevicePtr::NULL, |rows| rows.ptr()),
+            out: out.unwrap_or(no_out),
+            table_stride: meta.blocks_per_seq as u32,
+            num_heads: spec.num_heads as u32,
+            num_kv_heads: spec.num_kv_heads as u32,
+            head_dim: spec.head_dim as u32,
+            window: match spec.mask {
+                Mask::Full => 0,
+                Mask::Sliding { window } => u32::try_from(window).unwrap_or(u32::MAX),
+            },
+            softcap: spec.softcap.unwrap_or(0.0),
+        }
+    }
+}
+
+/// The kernels made for a head size: decode, prefill.
+fn kernel_names(head_dim: usize, kv_type: KvType) -> Option<[&'static str; 2]> {
+    Some(match (kv_type, head_dim) {
+        (KvType::F16, 64) => ["attention_decode_f16_64", "attention_prefill_f16_64"],
+        (KvType::F16, 80) => ["attention_decode_f16_80", "attention_prefill_f16_80"],
+        (KvType::F16, 96) => ["attention_decode_f16_96", "attention_prefill_f16_96"],
+        (KvType::F16, 128) => ["attention_decode_f16_128", "attention_prefill_f16_128"],
+        (KvType::F16, 256) => ["attention_decode_f16_256", "attention_prefill_f16_256"],
+        (KvType::Q8_0, 64) => ["attention_decode_q8_64", "attention_prefill_q8_64"],
+        (KvType::Q8_0, 96) => ["attention_decode_q8_96", "attention_prefill_q8_96"],
+        (KvType::Q8_0, 128) => ["attention_decode_q8_128", "attention_prefill_q8_128"],
+        (KvType::Q8_0, 256) => ["attention_decode_q8_256", "attention_prefill_q8_256"],
+        _ => return None,
+    })
+}
+
+/// `PrefillShape::SHARED_BYTES` of the kernels: 64 rows of f32, padded where the rows of a tile are.
+fn prefill_shared_bytes(head_dim: usize) -> u32 {
+    let stride = if head_dim.is_multiple_of(64) { head_dim } else { head_dim + 8 };
+    (TILE_ROWS * stride * 4) as u32
+}
+
+fn refuse<T>(message: String) -> Result<T, CudaError> {
+    Err(CudaError::shape(OP, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AnyArgs, Args, DecodeArgs, PrefillArgs, prefill_shared_bytes};
+
+    #[test]
+    fn structs_are_laid_out_as_in_the_kernels() {
+        assert_eq!(size_of::<Args>(), 8 + 32 + 4 * 8 + 48 + 6 * 4);
+        assert_eq!(size_of::<DecodeArgs>(), size_of::<Args>() + 4 * 8 + 8);
+        assert_eq!((size_of::<PrefillArgs>(), size_of::<AnyArgs>()), (size_of::<Args>() + 8, size_of::<Args>() + 8));
+    }
+
+    #[test]
+    fn tiles_fit_the_shared_memory_of_sm_75() {
+        assert_eq!([64, 80, 96, 128, 256].map(prefill_shared_bytes), [16_384, 22_528, 26_624, 32_768, 65_536]);
+    }
+}

@@ -1,0 +1,168 @@
+//! Between the qkv product and attention: head norms, rotation, scaled queries, and the write into the KV cache.
+
+use model::{Attention, RopeStyle};
+
+use crate::{
+    device::{Device, DevicePtr, Kernel, KernelArgs, Launch, Span},
+    error::CudaError,
+    gpu::Gpu,
+    kv_cache::{KvLayer, KvPlanes, check_head_dim},
+};
+
+const OP: &str = "rope_kv";
+/// Heads of a block of threads.
+const HEADS_PER_BLOCK: usize = 8;
+/// What a grid's y dimension takes.
+const MAX_TOKENS: usize = 65_535;
+
+/// The launcher of `rope_kv`.
+#[derive(Clone, Debug)]
+pub struct RopeKv {
+    kernel: Kernel,
+}
+
+/// What a launch works on. Tokens are counted by `positions`.
+#[derive(Clone, Copy, Debug)]
+pub struct RopeKvInputs<'a> {
+    /// The layer's heads, rotation and scale.
+    pub attention: &'a Attention,
+    /// Epsilon of the head norms.
+    pub norm_eps: f32,
+    /// `[tokens][q_size + 2 * kv_size]`: a token's query, key and value heads.
+    pub qkv: Span<f32>,
+    /// Weight of the query heads' norm, `[head_dim]`.
+    pub q_norm: Option<Span<f32>>,
+    /// Weight of the key heads' norm, `[head_dim]`.
+    pub k_norm: Option<Span<f32>>,
+    /// `[rope.dim / 2]`, of [`model::Rope::inv_freqs`].
+    pub inv_freqs: Span<f32>,
+    /// `[tokens]`.
+    pub positions: Span<u32>,
+    /// `[tokens]`: `block * 16 + offset`, or `u32::MAX` for a padding token, which is left out.
+    pub slot_mapping: Span<u32>,
+    /// Where the queries go, rotated and scaled, `[tokens][q_size]` f16.
+    pub queries: Span<u16>,
+    /// Where keys and values go.
+    pub cache: KvLayer,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Args {
+    qkv: DevicePtr,
+    q_norm: DevicePtr,
+    k_norm: DevicePtr,
+    inv_freqs: DevicePtr,
+    positions: DevicePtr,
+    slot_mapping: DevicePtr,
+    q_out: DevicePtr,
+    kv: KvPlanes,
+    row_stride: u32,
+    num_heads: u32,
+    num_kv_heads: u32,
+    head_dim: u32,
+    rope_dim: u32,
+    style: u32,
+    eps: f32,
+    scale: f32,
+}
+
+// SAFETY: RopeKvArgs of kernels/rope_kv.cu.
+unsafe impl KernelArgs for Args {}
+
+impl RopeKv {
+    /// Looks the kernel up.
+    ///
+    /// # Errors
+    /// [`CudaError::Kernels`].
+    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
+        Ok(Self { kernel: gpu.kernels.get("rope_kv")? })
+    }
+
+    /// Writes a step's queries, keys and values.
+    ///
+    /// # Errors
+    /// [`CudaError::Shape`] when sizes do not fit each other, [`CudaError::Driver`].
+    pub fn run(&self, device: &Device, inputs: &RopeKvInputs<'_>) -> Result<(), CudaError> {
+        inputs.check()?;
+        let (spec, num_tokens) = (inputs.attention, inputs.positions.len());
+        if num_tokens == 0 {
+            return Ok(());
+        }
+        let num_heads = spec.num_heads + 2 * spec.num_kv_heads;
+        let grid = [num_heads.div_ceil(HEADS_PER_BLOCK) as u32, num_tokens as u32, 1];
+        let shape = Launch { grid, block: (HEADS_PER_BLOCK * 32) as u32, shared_bytes: 0 };
+        // SAFETY: checked above: every plane holds as many rows as the kernel touches; slots lie in the cache by the
+        // step's contract.
+        unsafe { self.kernel.launch(device, shape, &inputs.args()) }
+    }
+}
+
+impl RopeKvInputs<'_> {
+    fn check(&self) -> Result<(), CudaError> {
+        let Self { attention: spec, positions, slot_mapping, cache, .. } = self;
+        let num_tokens = positions.len();
+        check_head_dim(spec.head_dim, cache.kv_type).or_else(refuse)?;
+        if num_tokens > MAX_TOKENS || slot_mapping.len() != num_tokens {
+            let slots = slot_mapping.len();
+            return refuse(format!("{num_tokens} positions (at most {MAX_TOKENS}) and {slots} slots"));
+        }
+        if (cache.num_kv_heads, cache.head_dim) != (spec.num_kv_heads, spec.head_dim) {
+            let (heads, dim) = (cache.num_kv_heads, cache.head_dim);
+            return refuse(format!("a cache of {heads} heads of {dim} for {} of {}", spec.num_kv_heads, spec.head_dim));
+        }
+        let rope_dim = spec.rope.dim;
+        if !rope_dim.is_multiple_of(2) || rope_dim > spec.head_dim {
+            return refuse(format!("{rope_dim} rotated elements in heads of {}", spec.head_dim));
+        }
+        let needed = [
+            ("qkv", self.qkv.len(), num_tokens * (spec.q_size() + 2 * spec.kv_size())),
+            ("queries", self.queries.len(), num_tokens * spec.q_size()),
+            ("inv_freqs", self.inv_freqs.len(), rope_dim / 2),
+            ("q_norm", self.q_norm.map_or(spec.head_dim, |w| w.len()), spec.head_dim),
+            ("k_norm", self.k_norm.map_or(spec.head_dim, |w| w.len()), spec.head_dim),
+        ];
+        if let Some((name, len, least)) = needed.into_iter().find(|(_, len, least)| len < least) {
+            return refuse(format!("{name} has {len} elements, {num_tokens} tokens need {least}"));
+        }
+        let aligned = self.qkv.ptr().0.is_multiple_of(8) && self.queries.ptr().0.is_multiple_of(16);
+        if aligned { Ok(()) } else { refuse("qkv must be aligned to 8 bytes, queries to 16".to_owned()) }
+    }
+
+    fn args(&self) -> Args {
+        let spec = self.attention;
+        Args {
+            qkv: self.qkv.ptr(),
+            q_norm: self.q_norm.map_or(DevicePtr::NULL, |w| w.ptr()),
+            k_norm: self.k_norm.map_or(DevicePtr::NULL, |w| w.ptr()),
+            inv_freqs: self.inv_freqs.ptr(),
+            positions: self.positions.ptr(),
+            slot_mapping: self.slot_mapping.ptr(),
+            q_out: self.queries.ptr(),
+            kv: self.cache.planes,
+            row_stride: (spec.q_size() + 2 * spec.kv_size()) as u32,
+            num_heads: spec.num_heads as u32,
+            num_kv_heads: spec.num_kv_heads as u32,
+            head_dim: spec.head_dim as u32,
+            rope_dim: spec.rope.dim as u32,
+            style: match spec.rope.style {
+                RopeStyle::Norm => 0,
+                RopeStyle::Neox => 1,
+            },
+            eps: self.norm_eps,
+            scale: spec.scale,
+        }
+    }
+}
+
+fn refuse<T>(message: String) -> Result<T, CudaError> {
+    Err(CudaError::shape(OP, message))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_struct_is_laid_out_as_in_the_kernel() {
+        assert_eq!(size_of::<super::Args>(), 7 * 8 + 32 + 8 * 4);
+    }
+}
