@@ -3,6 +3,7 @@
 mod bench;
 mod device;
 mod inspect;
+mod kernels;
 mod logging;
 mod numbers;
 mod progress;
@@ -28,6 +29,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Show the metadata and tensors of a GGUF file
     Inspect(inspect::InspectArgs),
+    /// Compile the GPU kernels ahead of time, or show what they use
+    Kernels(kernels::KernelsArgs),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Kernels(args) => kernels::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,7 +53,7 @@ fn main() -> ExitCode {
 /// Makes llama-server's command lines ours: `serve` is understood where no command is named, and `_` is `-` in the
 /// names of long flags.
 fn arguments(mut args: Vec<String>) -> Vec<String> {
-    const COMMANDS: &[&str] = &["serve", "bench", "inspect", "help", "-h", "--help", "-V", "--version"];
+    const COMMANDS: &[&str] = &["serve", "bench", "inspect", "kernels", "help", "-h", "--help", "-V", "--version"];
     if args.get(1).is_some_and(|first| !COMMANDS.contains(&first.as_str()) && first.starts_with('-')) {
         args.insert(1, "serve".to_owned());
     }
