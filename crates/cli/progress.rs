@@ -6,6 +6,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const TEMPLATE: &str = "loading {bar:40.cyan/blue} {bytes} of {total_bytes}, {bytes_per_sec}";
 const REDRAW: Duration = Duration::from_millis(100);
+/// Smaller models are there before a bar could be read.
+const MIN_BYTES: u64 = 256 << 20;
 
 /// Counts bytes on the terminal; silent where there is none.
 pub(crate) struct LoadBar(ProgressBar);
@@ -19,6 +21,10 @@ impl LoadBar {
 
     /// There are so many bytes to load.
     pub(crate) fn start(&self, num_bytes: u64) {
+        if num_bytes < MIN_BYTES {
+            self.0.set_draw_target(ProgressDrawTarget::hidden());
+            return;
+        }
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             self.0.set_style(style);
         }

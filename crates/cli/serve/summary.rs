@@ -23,12 +23,13 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// A table for people, one log event for programs.
+    /// A table for people, or one log event for programs.
     pub(super) fn tell(&self, address: SocketAddr, format: LogFormat) {
         let url = format!("http://{address}");
         let table = format == LogFormat::Text || (format == LogFormat::Auto && std::io::stderr().is_terminal());
         if table {
             eprintln!("{}", self.table(&url));
+            return;
         }
         tracing::info!(
             url,
