@@ -115,6 +115,11 @@ impl<S: Default + 'static> ThreadPool<S> {
         Ok(pool)
     }
 
+    /// Threads that share the work, the caller's included.
+    pub(crate) fn num_threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
     /// Calls `call(task, scratch)` for every task below `num_tasks`, each once, on all threads.
     ///
     /// # Panics

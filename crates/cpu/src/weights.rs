@@ -44,6 +44,11 @@ impl Weight {
         self.tensor.shape[0]
     }
 
+    /// Bytes of a row of a matrix.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.format.row_bytes(self.num_cols())
+    }
+
     /// How a matrix is stored, to be multiplied with this precision.
     pub(crate) fn layout(&self, precision: Precision) -> Layout {
         Layout { format: self.format, num_cols: self.num_cols(), precision }
@@ -51,7 +56,7 @@ impl Weight {
 
     /// The blocks of some rows of a matrix.
     pub(crate) fn rows<'a>(&self, gguf: &'a Gguf, rows: std::ops::Range<usize>) -> &'a [u8] {
-        let row_bytes = self.format.row_bytes(self.num_cols());
+        let row_bytes = self.row_bytes();
         &gguf.data(&self.tensor)[rows.start * row_bytes..rows.end * row_bytes]
     }
 

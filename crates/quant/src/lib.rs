@@ -15,6 +15,7 @@ mod ggml_type;
 mod isa;
 mod kernels;
 mod panel;
+mod prefetch;
 mod superblock;
 
 pub use activations::Activations;
@@ -23,4 +24,5 @@ pub use format::{Format, UnsupportedType};
 pub use ggml_type::GgmlType;
 pub use isa::{Isa, Kernel};
 pub use panel::{Layout, Panel, Precision, dot_floats};
+pub use prefetch::prefetch;
 pub use superblock::{LANES, Lanes, Superblock, as_floats, as_floats_mut};
