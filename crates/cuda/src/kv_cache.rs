@@ -4,7 +4,7 @@ use model::DecoderSpec;
 use types::BLOCK_SIZE;
 
 use crate::{
-    device::{Buffer, Device, DevicePtr},
+    device::{Buffer, Device, DevicePtr, Span},
     error::CudaError,
 };
 
@@ -191,6 +191,12 @@ impl KvCache {
     #[must_use]
     pub fn num_blocks(&self) -> usize {
         self.num_blocks
+    }
+
+    /// All bytes, for tests and tools that look into it.
+    #[must_use]
+    pub fn bytes(&self) -> Span<u8> {
+        self.buffer.all()
     }
 
     /// A layer's keys and values. The cache must outlive their use on the device.

@@ -234,7 +234,7 @@ impl Attention {
         if tiles.is_empty() {
             return Ok(());
         }
-        let head_tiles = self.shape.group().div_ceil(MAX_TILE_HEADS);
+        let head_tiles = self.shape.group_size().div_ceil(MAX_TILE_HEADS);
         let grid = [(self.shape.num_kv_heads * head_tiles) as u32, tiles.len() as u32, 1];
         let shared_bytes = prefill_shared_bytes(self.shape.head_dim);
         let args = PrefillArgs { a, tiles: tiles.ptr() };

@@ -43,13 +43,14 @@ impl HeadShape {
     }
 
     /// Query heads that share a KV head.
-    pub(crate) fn group(self) -> usize {
+    #[must_use]
+    pub fn group_size(self) -> usize {
         self.num_heads / self.num_kv_heads
     }
 
     /// Blocks of threads that decode one split of one sequence.
     pub(crate) fn decode_tiles(self) -> usize {
-        self.num_kv_heads * self.group().div_ceil(TILE_HEADS)
+        self.num_kv_heads * self.group_size().div_ceil(TILE_HEADS)
     }
 
     /// The division of `num_seqs` sequences on a device of so many multiprocessors.
