@@ -1,0 +1,55 @@
+//! Missing, extra and misshapen tensors are named.
+
+use model::supported_architectures;
+
+use crate::{check, small::Small};
+
+#[test]
+fn every_missing_tensor_is_named() {
+    for arch in supported_architectures() {
+        let whole = Small::new(arch);
+        // What a file may leave out: a tied output, biases.
+        let is_optional = |name: &str| name == "output.weight" || name.ends_with(".bias");
+        for name in whole.tensor_names() {
+            let expect = if is_optional(&name) { "ok".to_owned() } else { format!("tensor `{name}` is missing") };
+            check(&whole.clone().without_tensor(&name), &expect);
+        }
+    }
+}
+
+#[test]
+fn every_misshapen_tensor_is_named_with_both_shapes() {
+    for arch in supported_architectures() {
+        let whole = Small::new(arch);
+        for name in whole.tensor_names() {
+            // A row more in the embedding is another vocabulary, which the output must have then.
+            let blamed = if name == "token_embd.weight" { "output.weight" } else { &name };
+            let rank = if name.ends_with("norm.weight") || name.ends_with("bias") { 1 } else { 2 };
+            let mut shape = vec![8; rank];
+            shape[rank - 1] = 17;
+            check(&whole.clone().tensor(&name, &shape), &format!("tensor `{blamed}` has shape ["));
+        }
+    }
+    let model = Small::new("llama").tensor("blk.1.attn_k.weight", &[4, 8]);
+    check(&model, "tensor `blk.1.attn_k.weight` has shape [4, 8], expected [8, 4] (columns first)");
+    check(
+        &Small::new("llama").tensor("output_norm.weight", &[8, 1]),
+        "`output_norm.weight` has shape [8, 1], expected [8]",
+    );
+    check(&Small::new("llama").tensor("token_embd.weight", &[8]), "`token_embd.weight` has shape [8], expected [8, 1]");
+    check(&Small::new("llama").tensor("rope_freqs.weight", &[3]), "`rope_freqs.weight` has shape [3], expected [2]");
+}
+
+#[test]
+fn tensors_that_nothing_reads_are_named() {
+    let one = Small::new("llama").tensor("blk.0.attn_q_norm.weight", &[4]);
+    check(&one, "1 tensors do not belong to a `llama` model, the first is `blk.0.attn_q_norm.weight`");
+    // A layer more than the metadata says.
+    let model = Small::new("llama").uint("block_count", 1);
+    check(&model, "9 tensors do not belong to a `llama` model, the first is `blk.1.attn_k.weight`");
+}
+
+#[test]
+fn a_layer_too_few_is_missing() {
+    check(&Small::new("llama").uint("block_count", 3), "tensor `blk.2.attn_norm.weight` is missing");
+}
