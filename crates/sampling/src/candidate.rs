@@ -37,7 +37,11 @@ impl Candidate {
 /// The token with the largest logit; of equal ones the first, and the very first where none is above `-inf`.
 pub(crate) fn argmax(logits: &[f32]) -> TokenId {
     let max = max(logits);
-    TokenId(logits.iter().position(|&logit| logit == max).unwrap_or(0) as u32)
+    // Whole scans first: a loop that may end at any element does not become vector code.
+    let holds_max = |scan: &[f32]| scan.iter().fold(false, |any, &logit| any | (logit == max));
+    let first = logits.chunks(SCAN).position(holds_max).unwrap_or(0) * SCAN;
+    let offset = logits[first..].iter().position(|&logit| logit == max).unwrap_or(0);
+    TokenId((first + offset) as u32)
 }
 
 /// The largest logit; `-inf` where there is none.
