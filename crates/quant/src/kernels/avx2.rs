@@ -1,14 +1,15 @@
 //! The kernels for AVX2 and FMA: two vectors hold the sixteen lanes.
 
 use std::arch::x86_64::{
-    __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm256_add_epi32,
+    __m128, __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_load_ps, _mm_movehdup_ps, _mm_movehl_ps,
+    _mm_movelh_ps, _mm_mul_ps, _mm_set1_ps, _mm_store_ps, _mm_unpackhi_ps, _mm_unpacklo_ps, _mm256_add_epi32,
     _mm256_add_ps, _mm256_and_si256, _mm256_castps256_ps128, _mm256_cvtepi32_ps, _mm256_extractf128_ps,
     _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_load_ps, _mm256_load_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
     _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_store_si256,
     _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
 };
 
-use super::{Tile, common_len, source_group};
+use super::{Tile, common_len};
 use crate::{
     Lanes, Superblock,
     superblock::{LANES, SUPERBLOCK_LEN},
@@ -44,12 +45,12 @@ pub(super) fn sum([low, high]: [__m256; 2]) -> f32 {
 
 #[target_feature(enable = "avx2")]
 pub(super) fn interleave(offset: f32, blocks: &mut [Superblock]) {
+    let offset = _mm_set1_ps(offset);
     for block in blocks {
-        let natural = *block;
         for half in 0..2 {
             // Groups 0 and 1 of four lie in a vector, the next two of this half two vectors on: transposing 4 x 4 words
-            // in each 128 bits.
-            let [a, b, c, d] = [0, 2, 4, 6].map(|k| load_q(&natural.q, k + half));
+            // in each 128 bits. The result takes the places of what it was made from.
+            let [a, b, c, d] = [0, 2, 4, 6].map(|k| load_q(&block.q, k + half));
             let (ab_lo, ab_hi) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
             let (cd_lo, cd_hi) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
             let interleaved = [
@@ -64,11 +65,31 @@ pub(super) fn interleave(offset: f32, blocks: &mut [Superblock]) {
                 unsafe { _mm256_store_si256(bytes.as_mut_ptr().cast(), vector) };
             }
         }
-        for p in 0..LANES {
-            block.scales[p] = natural.scales[source_group(p)];
-            block.terms[p] = natural.terms[source_group(p)] + offset * block.scales[p];
-        }
+        let scales = transpose(&mut block.scales, |_, scales| scales);
+        transpose(&mut block.terms, |i, terms| _mm_add_ps(terms, _mm_mul_ps(offset, scales[i])));
     }
+}
+
+/// Transposes floats as a 4 x 4 matrix, then changes each row with `f`; returns the rows stored.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn transpose(floats: &mut [f32; LANES], f: impl Fn(usize, __m128) -> __m128) -> [__m128; 4] {
+    let at = floats.as_mut_ptr();
+    // SAFETY: four vectors of four lie in the sixteen floats, which start at a multiple of 64.
+    let [a, b, c, d] = [0, 4, 8, 12].map(|i| unsafe { _mm_load_ps(at.add(i)) });
+    let (ab_lo, ab_hi) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+    let (cd_lo, cd_hi) = (_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+    let rows = [
+        f(0, _mm_movelh_ps(ab_lo, cd_lo)),
+        f(1, _mm_movehl_ps(cd_lo, ab_lo)),
+        f(2, _mm_movelh_ps(ab_hi, cd_hi)),
+        f(3, _mm_movehl_ps(cd_hi, ab_hi)),
+    ];
+    for (i, row) in rows.into_iter().enumerate() {
+        // SAFETY: as above.
+        unsafe { _mm_store_ps(at.add(4 * i), row) };
+    }
+    rows
 }
 
 #[target_feature(enable = "avx2,fma")]
