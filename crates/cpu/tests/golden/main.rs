@@ -7,4 +7,5 @@ mod batching;
 mod data;
 mod executor;
 mod logits;
+mod refused;
 mod runner;
