@@ -1,12 +1,16 @@
 //! `cargo bench --bench kernels [OP...]`: every operator on the shapes of real models, beside the device's limits.
 
+mod gated_act;
+mod rms_norm;
+mod sampling;
 mod support;
 
 use support::Bench;
 
 /// The operators' benches by name.
 type Run = fn(&Bench) -> Result<(), cuda::CudaError>;
-const BENCHES: &[(&str, Run)] = &[];
+const BENCHES: &[(&str, Run)] =
+    &[("gated_act", gated_act::run), ("rms_norm", rms_norm::run), ("sampling", sampling::run)];
 
 fn main() {
     // `cargo bench` and `cargo test` pass flags of their own harness: names are what does not start with a dash.

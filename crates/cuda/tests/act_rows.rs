@@ -1,6 +1,7 @@
 //! Room for the inputs of a matrix, and what kernels left there: checked against rows in f64.
 
 use cuda::{
+    Device,
     device::{Buffer, Span},
     gpu::Gpu,
     ops::act_out::{ActOut, ActPlanes, ActQ8},
@@ -15,6 +16,13 @@ pub(crate) struct ActRows {
     q8: Option<ActPlanes>,
     half: Option<Span<u16>>,
     _buffers: Vec<Buffer>,
+}
+
+/// Rows as they should be.
+struct Expected<'a> {
+    what: &'a str,
+    values: &'a [f64],
+    rtol: f64,
 }
 
 /// Which planes are wanted.
@@ -72,11 +80,12 @@ impl ActRows {
     /// half a unit in the last place, both on top of `rtol` for the f32 that were rounded. Padding must be zero.
     pub(crate) fn check(&self, gpu: &Gpu, what: &str, expected: &[f64], rtol: f64) {
         assert_eq!(expected.len(), self.tokens * self.cols);
+        let expected = Expected { what, values: expected, rtol };
         if let Some(planes) = self.q8 {
-            self.check_q8(gpu, planes, what, expected, rtol);
+            self.check_q8(&gpu.device, planes, &expected);
         }
         if let Some(half) = self.half {
-            self.check_half(gpu, half, what, expected, rtol);
+            self.check_half(&gpu.device, half, &expected);
         }
     }
 
@@ -85,10 +94,11 @@ impl ActRows {
         gpu.device.download(self.q8.expect("int8 was wanted").d).expect("the copy works")
     }
 
-    fn check_q8(&self, gpu: &Gpu, planes: ActPlanes, what: &str, expected: &[f64], rtol: f64) {
-        let q = gpu.device.download(planes.q).expect("the copy works");
-        let d = gpu.device.download(planes.d).expect("the copy works");
-        let s = gpu.device.download(planes.s).expect("the copy works");
+    fn check_q8(&self, device: &Device, planes: ActPlanes, expected: &Expected<'_>) {
+        let Expected { what, values: expected, rtol } = *expected;
+        let q = device.download(planes.q).expect("the copy works");
+        let d = device.download(planes.d).expect("the copy works");
+        let s = device.download(planes.s).expect("the copy works");
         let padded = ActQ8::padded_cols(self.cols);
         for token in 0..self.tokens {
             let row = &expected[token * self.cols..][..self.cols];
@@ -118,8 +128,9 @@ impl ActRows {
         }
     }
 
-    fn check_half(&self, gpu: &Gpu, half: Span<u16>, what: &str, expected: &[f64], rtol: f64) {
-        let halves = gpu.device.download(half).expect("the copy works");
+    fn check_half(&self, device: &Device, half: Span<u16>, expected: &Expected<'_>) {
+        let Expected { what, values: expected, rtol } = *expected;
+        let halves = device.download(half).expect("the copy works");
         let padded = ActQ8::padded_cols(self.cols);
         for token in 0..self.tokens {
             for col in 0..padded {

@@ -25,7 +25,7 @@ impl Case {
     /// `row(i, random)` gives the logits of row `i`.
     fn new(vocab: usize, specs: Vec<SampleSpec>, mut row: impl FnMut(usize) -> Vec<f32>) -> Self {
         // Odd vocabularies without padding: rows that are not aligned.
-        let stride = if vocab % 2 == 0 { vocab.next_multiple_of(4) } else { vocab };
+        let stride = if vocab.is_multiple_of(2) { vocab.next_multiple_of(4) } else { vocab };
         let mut logits = Vec::new();
         for i in 0..specs.len() {
             logits.extend(row(i));
