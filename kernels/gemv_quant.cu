@@ -11,12 +11,12 @@ template <class F> static __device__ __forceinline__ void gemv_tile(const Matmul
     unsigned units = args.chunks / F::CHUNKS;
     size_t base = (size_t)(blockIdx.x - seg.first_block) * units;
     typename F::Unit current, next;
-    if (warp < units) F::load(current, seg.planes, base + warp, lane);
+    if (warp < units) load_unit<F>(current, seg.planes, base + warp, lane);
     grid_launch_dependents();
     grid_wait();
     float sum[2] = {0.0f, 0.0f};
     for (unsigned unit = warp; unit < units; unit += num_warps) {
-        if (unit + num_warps < units) F::load(next, seg.planes, base + unit + num_warps, lane);
+        if (unit + num_warps < units) load_unit<F>(next, seg.planes, base + unit + num_warps, lane);
         dot_unit<F>(current, args.act, unit, lane & 3u, sum);
         current = next;
     }

@@ -3,6 +3,7 @@
 // src: the file's rows first_tile*16 .. of a matrix [rows][cols], row-major blocks; planes: the whole matrix. Grid (chunks of
 // 128 columns, tiles of 16 rows), block 32 threads: a warp writes one chunk of one tile. Rows and columns beyond the matrix
 // become zeros. Bytes moved: the file's once, the planes' once (values are read byte by byte, out of L1).
+#include "mma.cuh"
 #include "quant_formats.cuh"
 
 struct RepackArgs {
@@ -69,7 +70,7 @@ static __device__ size_t row_bytes(unsigned format, unsigned cols) {
 // One lane's quants of row g+8h in a chunk: low parts, and the bits above them.
 struct LaneQuants {
     unsigned nibbles[4];   // word b
-    unsigned bytes[4][2];  // Q8_0: block b, half c
+    unsigned bytes[4][2];  // Q8_0: block b, word c
     unsigned one;          // 1-bit plane
     unsigned two[2];       // 2-bit plane
 };
@@ -85,7 +86,7 @@ template <unsigned FORMAT> static __device__ LaneQuants lane_quants(const Repack
         for (unsigned c = 0; c < 2; c++) {
 #pragma unroll
             for (unsigned e = 0; e < 4; e++) {
-                unsigned v = signed_quant<FORMAT>(row, block, c * 16 + t * 4 + e);
+                unsigned v = signed_quant<FORMAT>(row, block, t * 8 + c * 4 + (e >> 1) + (e & 1) * 2);  // columns 0, 2, 1, 3
                 q.nibbles[b] |= (v & 15u) << (8 * e + 4 * c);
                 q.bytes[b][c] |= (v & 255u) << (8 * e);
                 q.one |= ((v >> 4) & 1u) << (8 * e + 4 * c + b);
@@ -150,7 +151,9 @@ template <unsigned FORMAT> static __device__ void repack_chunk(const RepackArgs&
     }
 }
 
-extern "C" __global__ void __launch_bounds__(32) matmul_repack_quant(const RepackArgs a) {
+extern "C" __global__ void __launch_bounds__(32) matmul_repack_quant(const __grid_constant__ RepackArgs a) {
+    grid_launch_dependents();
+    grid_wait();
     switch (a.format) {
         case FORMAT_Q4_K: return repack_chunk<FORMAT_Q4_K>(a);
         case FORMAT_Q5_K: return repack_chunk<FORMAT_Q5_K>(a);
@@ -171,7 +174,9 @@ static __device__ unsigned half_bits(const RepackArgs& a, size_t at) {
     return bits;
 }
 
-extern "C" __global__ void __launch_bounds__(32) matmul_repack_half(const RepackArgs a) {
+extern "C" __global__ void __launch_bounds__(32) matmul_repack_half(const __grid_constant__ RepackArgs a) {
+    grid_launch_dependents();
+    grid_wait();
     unsigned lane = threadIdx.x, g = lane >> 2, t = lane & 3u, chunk = blockIdx.x;
     unsigned tile = a.first_tile + blockIdx.y;
     unsigned* to = (unsigned*)(a.low + ((size_t)tile * gridDim.x + chunk) * 4096);

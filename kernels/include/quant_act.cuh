@@ -7,9 +7,9 @@
 //   s  [tokens][padded/32]  f32, d * sum(q) of the block (the share of a weight block's minimum)
 // Columns from `cols` to `padded` are zeros in all planes; whoever writes a row writes them (quantize_act_pad).
 //
-// Order inside q: within each 64 columns, the sixteen 4-byte words are interleaved so that one 16-byte load gives a lane of
-// an mma B fragment (m8n8k16 or m16n8k32, s8) both halves of two blocks. Word w = (col % 64) / 4 = block*8 + half*4 + t
-// lies at word t*4 + block*2 + half.
+// Order inside q: as a lane of the matrix-vector kernels reads weights (quant_formats.cuh). Within each 64 columns, word
+// w = (col % 64) / 4 = block*8 + t*2 + half lies at word t*4 + block*2 + half, so that one 16-byte load gives lane t its
+// eight columns of two blocks; within a word, the bytes are columns 0, 2, 1, 3.
 #pragma once
 
 struct ActQ8 {
@@ -23,12 +23,12 @@ struct ActQ8 {
 // Index, in 4-byte words of a row of `q`, of the word that holds columns 4*word .. 4*word+3.
 static __device__ __forceinline__ unsigned act_word(unsigned word) {
     unsigned w = word & 15u;
-    return (word & ~15u) | ((w & 3u) << 2) | ((w >> 3) << 1) | ((w >> 2) & 1u);
+    return (word & ~15u) | ((w & 6u) << 1) | ((w >> 3) << 1) | (w & 1u);
 }
 
 // Column of byte `byte` of a row of `q`: the inverse of act_word, for kernels that read single values.
 static __device__ __forceinline__ unsigned act_byte(unsigned col) {
-    return act_word(col >> 2) * 4u + (col & 3u);
+    return act_word(col >> 2) * 4u + ((col & 1u) << 1) + ((col >> 1) & 1u);
 }
 
 // Quantizes four neighbouring values v = x[row][col..col+4], col % 4 == 0. The eight lanes that hold one block of 32 must be
@@ -44,7 +44,7 @@ static __device__ __forceinline__ void quantize_act4(const ActQ8& out, unsigned 
     int sum = a + b + c + e;
 #pragma unroll
     for (int i = 1; i < 8; i <<= 1) sum += __shfl_xor_sync(mask, sum, i);
-    unsigned word = (a & 255) | ((b & 255) << 8) | ((c & 255) << 16) | ((unsigned)e << 24);
+    unsigned word = (a & 255) | ((c & 255) << 8) | ((b & 255) << 16) | ((unsigned)e << 24);
     ((unsigned*)out.q)[(size_t)row * (out.padded >> 2) + act_word(col >> 2)] = word;
     if ((col & 31u) == 0u) {
         float scale = __fdiv_rn(amax, 127.0f);

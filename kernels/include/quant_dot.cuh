@@ -17,24 +17,20 @@ template <class F> static __device__ __forceinline__ void dot_unit(const typenam
         float s = F::HAS_MIN ? x.s[chunk * 4 + t] : 0.0f;
 #pragma unroll
         for (int b = 0; b < 4; b++) {
-            unsigned a[4];
-            F::fragment(u, c, b, a);
 #pragma unroll
             for (int h = 0; h < 2; h++) {
-                int first = dot4(a[h], q[b * 2], 0);
-                if constexpr (F::GROUPS16) {
-                    int second = dot4(a[2 + h], q[b * 2 + 1], 0), i = b * 2;
-                    unsigned scales = u.meta[c][h * 2 + (i >> 2)];
-                    part[h] += d[b] * (float)(first * byte_signed(scales, i & 3) + second * byte_signed(scales, (i & 3) + 1));
+                unsigned a[2];
+                F::words(u, c, b, h, a);
+                int dot = dot4(a[1], q[b * 2 + 1], dot4(a[0], q[b * 2], 0));
+                if constexpr (F::GROUPS16) {  // a lane's columns lie in group t / 2 of their block
+                    unsigned scales = u.meta[c][h * 2 + (b >> 1)] >> (t >> 1) * 8;
+                    part[h] += d[b] * (float)(dot * byte_signed(scales, (b & 1) * 2));
+                } else if constexpr (F::HAS_MIN) {
+                    SixBit six(u.meta[h], F::CHUNKS == 2 ? c == 1 : u.second);
+                    part[h] += d[b] * (float)(dot * byte_unsigned(six.scale, b));
                 } else {
-                    int dot = dot4(a[2 + h], q[b * 2 + 1], first);
-                    if constexpr (F::HAS_MIN) {
-                        SixBit six(u.meta[h], F::CHUNKS == 2 ? c == 1 : u.second);
-                        part[h] += d[b] * (float)(dot * byte_unsigned(six.scale, b));
-                    } else {
-                        unsigned pair = u.meta[h * 2 + (b >> 1)];
-                        sum[h] += (d[b] * (F::SHRINK * (b & 1 ? half_high(pair) : half_low(pair)))) * (float)dot;
-                    }
+                    unsigned pair = u.meta[h * 2 + (b >> 1)];
+                    sum[h] += (d[b] * (F::SHRINK * (b & 1 ? half_high(pair) : half_low(pair)))) * (float)dot;
                 }
             }
         }

@@ -1,5 +1,5 @@
-// Arguments of the matmul kernels on quantized weights. One launch multiplies the same activations by up to three matrices
-// (q, k and v; gate and up), which may differ in format.
+// Arguments of the matmul kernels. One launch multiplies the same activations by up to three matrices (q, k and v; gate and
+// up), which may differ in format.
 #pragma once
 #include "quant_act.cuh"
 #include "quant_formats.cuh"
@@ -17,11 +17,14 @@ struct MatmulSegment {
 
 struct MatmulArgs {
     MatmulSegment segment[3];
-    ActQ8 act;
-    float* partial;      // split sums: [x blocks * token tiles][splits][rows of a block * tokens of a tile], or null
-    unsigned* arrivals;  // one counter per x block and token tile, zero before and after the launch
+    ActQ8 act;                   // one token; only the matrix-vector kernels of quantized weights read it
+    const unsigned short* half;  // [tokens][half_stride] f16, 16-byte aligned rows; all other kernels read it
+    float* partial;              // split sums: [x blocks * token tiles][splits][rows of a block * tokens of a tile], or null
+    unsigned* arrivals;          // one counter per x block and token tile, zero before and after the launch
+    unsigned half_stride;
     unsigned num_segments;
-    unsigned chunks;  // padded columns / 128
+    unsigned cols;
+    unsigned chunks;  // columns / 128, rounded up
     unsigned tokens;
     unsigned splits;  // parts the columns are cut into, one grid row each
 };

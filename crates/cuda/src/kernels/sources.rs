@@ -37,6 +37,7 @@ pub const SOURCES: &[Source] = table!(Source in "kernels":
     "gated_act.cu"
     "gemv_half.cu"
     "gemv_quant.cu"
+    "matmul_init.cu"
     "matmul_quant.cu"
     "matmul_repack.cu"
     "quantize_act.cu"

@@ -2,7 +2,10 @@
 
 pub mod act_out;
 pub mod attention;
+mod dequant;
+pub mod embed;
 pub mod gated_act;
+pub mod matmul;
 pub mod rms_norm;
 pub mod rope;
 pub mod sampling;

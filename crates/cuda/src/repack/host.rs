@@ -14,11 +14,13 @@ struct Place {
     chunk: usize,
     g: usize,
     h: usize,
-    /// Block in the chunk, half of the block, lane of the row, column of four.
+    /// Block in the chunk, lane of the row, word of its two, byte of the word.
     b: usize,
-    c: usize,
     t: usize,
-    e: usize,
+    c: usize,
+    j: usize,
+    /// Column of the lane's eight.
+    column: usize,
 }
 
 impl Place {
@@ -30,9 +32,11 @@ impl Place {
             g: row % 8,
             h: row % 16 / 8,
             b: col % 128 / 32,
-            c: col % 32 / 16,
-            t: col % 16 / 4,
-            e: col % 4,
+            t: col % 32 / 8,
+            c: col % 8 / 4,
+            // Bytes are columns 0, 2, 1, 3.
+            j: col % 2 * 2 + col % 4 / 2,
+            column: col % 8,
         }
     }
 
@@ -44,9 +48,9 @@ impl Place {
     fn low(&self, format: PlaneFormat) -> (usize, usize) {
         match format {
             PlaneFormat::Q8 => {
-                (self.tile_chunk * 2048 + self.b * 512 + self.lane() * 16 + (self.c * 2 + self.h) * 4 + self.e, 0)
+                (self.tile_chunk * 2048 + self.b * 512 + self.lane() * 16 + (self.c * 2 + self.h) * 4 + self.j, 0)
             }
-            _ => (self.tile_chunk * 1024 + self.h * 512 + self.lane() * 16 + self.b * 4 + self.e, self.c * 4),
+            _ => (self.tile_chunk * 1024 + self.h * 512 + self.lane() * 16 + self.b * 4 + self.j, self.c * 4),
         }
     }
 
@@ -54,14 +58,14 @@ impl Place {
     fn high(&self, format: PlaneFormat) -> Option<(usize, usize)> {
         let bit = self.c * 4 + self.b;
         match format {
-            PlaneFormat::Q5 => Some((self.tile_chunk * 256 + self.lane() * 8 + self.h * 4 + self.e, bit)),
+            PlaneFormat::Q5 => Some((self.tile_chunk * 256 + self.lane() * 8 + self.h * 4 + self.j, bit)),
             PlaneFormat::Q5K => {
                 let pair = self.tile_chunk / 2 * 512 + self.lane() * 16;
-                Some((pair + self.chunk % 2 * 8 + self.h * 4 + self.e, bit))
+                Some((pair + self.chunk % 2 * 8 + self.h * 4 + self.j, bit))
             }
             PlaneFormat::Q6K => {
                 let word = self.tile_chunk * 512 + self.lane() * 16 + self.h * 8 + self.b / 2 * 4;
-                Some((word + self.e, self.b % 2 * 4 + self.c * 2))
+                Some((word + self.j, self.b % 2 * 4 + self.c * 2))
             }
             _ => None,
         }
@@ -69,8 +73,7 @@ impl Place {
 
     /// Byte of a half.
     fn half(&self) -> usize {
-        let k = self.c * 16 + self.t * 4 + self.e;
-        self.tile_chunk * 4096 + (self.b * 2 + self.h) * 512 + (self.g * 4 + k / 8) * 16 + k % 8 * 2
+        self.tile_chunk * 4096 + (self.b * 2 + self.h) * 512 + self.lane() * 16 + self.column * 2
     }
 }
 
@@ -158,7 +161,8 @@ pub fn value(layout: &PlaneLayout, planes: &[u8], row: usize, col: usize) -> f32
         }
         PlaneFormat::Q6K => {
             let d = half_at(planes, layout.super_scale + place.tile_chunk / 2 * 32 + slot * 2);
-            let scale = planes[layout.scale + place.tile_chunk * 128 + slot * 8 + place.b * 2 + place.c].cast_signed();
+            let scale =
+                planes[layout.scale + place.tile_chunk * 128 + slot * 8 + place.b * 2 + place.t / 2].cast_signed();
             d * f32::from(scale) * (f32::from((low | high << 4) ^ 32) - 32.0)
         }
         _ => {

@@ -1,0 +1,63 @@
+//! Token embeddings: rows of the embedding matrix as f32.
+
+use crate::{
+    Device,
+    device::{Kernel, Launch, Span},
+    error::CudaError,
+    gpu::Gpu,
+};
+
+use super::{dequant::DequantArgs, matmul::Matrix};
+
+const OP: &str = "embed";
+
+/// The kernel of the lookup.
+#[derive(Debug)]
+pub struct Embed {
+    kernel: Kernel,
+}
+
+/// One lookup.
+#[derive(Clone, Copy)]
+pub struct EmbedCall<'a> {
+    /// `[vocab, hidden]`.
+    pub matrix: &'a Matrix,
+    /// Rows to read; a row beyond the matrix (padding) leaves its output alone.
+    pub ids: Span<u32>,
+    /// `[ids, hidden]`.
+    pub out: Span<f32>,
+    /// What every value is multiplied by.
+    pub factor: f32,
+}
+
+impl Embed {
+    /// Looks the kernel up.
+    ///
+    /// # Errors
+    /// [`CudaError`] when it cannot be loaded.
+    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
+        Ok(Self { kernel: gpu.kernels.get("dequant_rows_f32")? })
+    }
+
+    /// Queues one launch.
+    ///
+    /// # Errors
+    /// [`CudaError::Shape`] when `out` is too short, [`CudaError::Driver`] when the launch is refused.
+    pub fn run(&self, device: &Device, call: &EmbedCall<'_>) -> Result<(), CudaError> {
+        let EmbedCall { matrix, ids, out, factor } = *call;
+        let needed = ids.len() * matrix.cols();
+        if out.len() < needed {
+            return Err(CudaError::shape(OP, format!("out has {} elements, {needed} are needed", out.len())));
+        }
+        if !out.ptr().0.is_multiple_of(16) {
+            return Err(CudaError::shape(OP, format!("out at {:#x}, not aligned to 16 bytes", out.ptr().0)));
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let args = DequantArgs::rows(matrix, out.ptr(), ids.ptr(), factor);
+        let launch = Launch { grid: [ids.len() as u32, 1, 1], block: 128, shared_bytes: 0 };
+        // SAFETY: `out` has room for every row; the kernel skips ids beyond the matrix.
+        unsafe { self.kernel.launch(device, launch, &args) }
+    }
+}

@@ -1,0 +1,64 @@
+//! Weights on the device.
+
+use crate::{
+    device::{Buffer, DevicePtr},
+    error::CudaError,
+    gpu::Gpu,
+    repack::{PlaneFormat, PlaneLayout},
+};
+
+/// A matrix `[rows, cols]` of weights in the kernels' layout.
+pub struct Matrix {
+    layout: PlaneLayout,
+    buffer: Buffer,
+}
+
+/// The kernels' `QuantPlanes`: where each plane starts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Planes {
+    pub(crate) low: DevicePtr,
+    pub(crate) high: DevicePtr,
+    pub(crate) scale: DevicePtr,
+    pub(crate) super_scale: DevicePtr,
+}
+
+impl Matrix {
+    /// Memory for a matrix, all zeros.
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`].
+    pub(super) fn new(gpu: &Gpu, layout: PlaneLayout) -> Result<Self, CudaError> {
+        Ok(Self { layout, buffer: Buffer::new(&gpu.device, layout.num_bytes, "weights")? })
+    }
+
+    /// Shape and format.
+    #[must_use]
+    pub fn layout(&self) -> &PlaneLayout {
+        &self.layout
+    }
+
+    /// Outputs.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.layout.rows
+    }
+
+    /// Inputs.
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.layout.cols
+    }
+
+    /// How its weights are stored.
+    #[must_use]
+    pub fn format(&self) -> PlaneFormat {
+        self.layout.format
+    }
+
+    pub(crate) fn planes(&self) -> Planes {
+        let at = |offset| self.buffer.ptr().offset(offset);
+        let PlaneLayout { low, high, scale, super_scale, .. } = self.layout;
+        Planes { low: at(low), high: at(high), scale: at(scale), super_scale: at(super_scale) }
+    }
+}

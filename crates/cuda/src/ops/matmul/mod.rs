@@ -1,0 +1,192 @@
+//! Products of activations and weights, by the number of tokens: one token reads weights at the speed of memory (`gemv_*`),
+//! up to 64 decode each weight once for all of them (`matmul_T`), more go to cuBLAS where it is installed.
+
+mod args;
+mod call;
+mod cublas;
+mod library;
+mod matrix;
+mod plan;
+mod quantize;
+mod upload;
+mod workspace;
+
+use crate::{
+    Device,
+    device::{DevicePtr, Kernel, Launch},
+    error::CudaError,
+    gpu::Gpu,
+    repack::PlaneFormat,
+};
+
+pub use crate::repack::ActivationKind;
+pub use args::MAX_SEGMENTS;
+pub use call::{MatmulCall, Segment};
+pub use matrix::Matrix;
+pub(super) use matrix::Planes;
+pub use quantize::QuantizeAct;
+pub use upload::Uploader;
+
+use args::{MatmulArgs, SegmentArgs};
+use call::refuse;
+use library::Library;
+use plan::{Limits, TileShape, gemv_blocks, gemv_warps, tile_plan, tile_shapes};
+use workspace::Workspace;
+
+const OP: &str = "matmul";
+/// More tokens than this are worth the library: weights pass through memory once more as f16.
+const LIBRARY_TOKENS: usize = 96;
+/// Chunks of 128 columns of a unit of the matrix-vector kernels.
+const GEMV_UNIT_CHUNKS: usize = 2;
+
+/// The kernels of products, and their memory.
+pub struct Matmul {
+    /// By [`PlaneFormat::id`].
+    gemv: [Kernel; 7],
+    gemv_mixed: Kernel,
+    tiles: Vec<Tile>,
+    library: Option<Library>,
+    workspace: Workspace,
+    num_sms: usize,
+}
+
+/// A kernel `matmul_T` and how many of its blocks run at a time.
+struct Tile {
+    shape: TileShape,
+    kernel: Kernel,
+    slots: usize,
+}
+
+impl Tile {
+    fn new(gpu: &Gpu, shape: TileShape) -> Result<Self, CudaError> {
+        let kernel = gpu.kernels.get(shape.kernel)?;
+        let shared_bytes = shape.shared_bytes() as u32;
+        kernel.allow_shared_bytes(shared_bytes)?;
+        let blocks_per_sm = kernel.blocks_per_sm(TileShape::THREADS, shared_bytes)?.max(1);
+        Ok(Self { shape, kernel, slots: (blocks_per_sm * gpu.device.info().num_sms) as usize })
+    }
+}
+
+impl Matmul {
+    /// Looks the kernels up and takes their memory. `library` says whether cuBLAS may be used where it is installed.
+    ///
+    /// # Errors
+    /// [`CudaError`] when kernels cannot be loaded or memory does not suffice.
+    pub fn new(gpu: &Gpu, library: bool) -> Result<Self, CudaError> {
+        let get = |name| gpu.kernels.get(name);
+        let arch = gpu.device.arch().number();
+        Ok(Self {
+            gemv: [
+                get("gemv_q4_k")?,
+                get("gemv_q5_k")?,
+                get("gemv_q6_k")?,
+                get("gemv_q8_0")?,
+                get("gemv_q4_0")?,
+                get("gemv_q5_0")?,
+                get("gemv_half")?,
+            ],
+            gemv_mixed: get("gemv_mixed")?,
+            tiles: tile_shapes(arch).into_iter().map(|shape| Tile::new(gpu, shape)).collect::<Result<_, _>>()?,
+            library: if library { Library::load(gpu)? } else { None },
+            workspace: Workspace::new(&gpu.device)?,
+            num_sms: gpu.device.info().num_sms as usize,
+        })
+    }
+
+    /// Whether cuBLAS is used for many tokens.
+    #[must_use]
+    pub fn has_library(&self) -> bool {
+        self.library.is_some()
+    }
+
+    /// What inputs a product of these matrices wants: one token and quantized weights are multiplied in int8, everything
+    /// else in f16.
+    #[must_use]
+    pub fn activation_kind(&self, matrices: &[&Matrix], tokens: usize) -> ActivationKind {
+        let quantized = matrices.iter().all(|matrix| matrix.format() != PlaneFormat::Half);
+        if tokens == 1 && quantized { ActivationKind::Int8 } else { ActivationKind::Half }
+    }
+
+    /// Queues the products.
+    ///
+    /// # Errors
+    /// [`CudaError::Shape`] when buffers do not fit or the inputs are of the other kind, [`CudaError::Driver`].
+    pub fn run(&self, device: &Device, call: &MatmulCall<'_>) -> Result<(), CudaError> {
+        if call.tokens == 0 {
+            return Ok(());
+        }
+        call.check()?;
+        let int8 = call.act.q8.q != DevicePtr::NULL;
+        if call.tokens == 1 && int8 && !call.has_halves() {
+            return self.gemv(device, call);
+        }
+        if call.act.half == DevicePtr::NULL {
+            return refuse(format!("{} tokens with int8 inputs only; f16 ones are needed", call.tokens));
+        }
+        if call.tokens == 1 && call.common_format() == Some(PlaneFormat::Half) {
+            return self.gemv(device, call);
+        }
+        match &self.library {
+            Some(library) if call.tokens >= LIBRARY_TOKENS && library.takes(call.cols()) => library.run(device, call),
+            _ => self.tile(device, call),
+        }
+    }
+
+    fn gemv(&self, device: &Device, call: &MatmulCall<'_>) -> Result<(), CudaError> {
+        let (args, blocks) = self.args(call, gemv_blocks);
+        let (kernel, unit_chunks) = match call.common_format() {
+            Some(format @ (PlaneFormat::Q4K | PlaneFormat::Q5K | PlaneFormat::Q6K)) => {
+                (&self.gemv[format.id() as usize], GEMV_UNIT_CHUNKS)
+            }
+            Some(format) => (&self.gemv[format.id() as usize], 1),
+            None => (&self.gemv_mixed, GEMV_UNIT_CHUNKS),
+        };
+        let units = (args.chunks as usize).div_ceil(unit_chunks);
+        let warps = gemv_warps(&call.rows(), units, self.num_sms);
+        let launch = Launch { grid: [blocks as u32, 1, 1], block: 32 * warps as u32, shared_bytes: 0 };
+        // SAFETY: the call was checked; the planes are the matrices'.
+        unsafe { kernel.launch(device, launch, &args) }
+    }
+
+    fn tile(&self, device: &Device, call: &MatmulCall<'_>) -> Result<(), CudaError> {
+        let largest = self.tiles.len() - 1;
+        let Tile { shape, kernel, slots } =
+            self.tiles.iter().find(|tile| tile.shape.tokens() >= call.tokens).unwrap_or(&self.tiles[largest]);
+        let (mut args, _) = self.args(call, |rows| rows.div_ceil(shape.rows()));
+        let limits = Limits {
+            slots: *slots,
+            partial_bytes: self.workspace.partial.num_bytes(),
+            arrivals: self.workspace.num_arrivals(),
+        };
+        let plan = tile_plan(shape, &call.rows(), args.chunks as usize, call.tokens, limits);
+        args.splits = plan.splits as u32;
+        let grid = [plan.blocks as u32, plan.splits as u32, plan.token_tiles as u32];
+        let launch = Launch { grid, block: TileShape::THREADS, shared_bytes: shape.shared_bytes() as u32 };
+        // SAFETY: the call was checked; `plan` keeps sums and counters in the workspace.
+        unsafe { kernel.launch(device, launch, &args) }
+    }
+
+    /// The arguments, and the number of blocks over all matrices when each has `blocks(rows)`.
+    fn args(&self, call: &MatmulCall<'_>, blocks: impl Fn(usize) -> usize) -> (MatmulArgs, usize) {
+        let mut segments = [SegmentArgs::NONE; MAX_SEGMENTS];
+        let mut first_block = 0;
+        for (args, segment) in segments.iter_mut().zip(call.segments) {
+            *args = segment.args(first_block);
+            first_block += blocks(segment.matrix.rows());
+        }
+        let args = MatmulArgs {
+            segments,
+            act: call.act.q8,
+            half: call.act.half,
+            partial: self.workspace.partial.ptr(),
+            arrivals: self.workspace.arrivals.ptr(),
+            half_stride: call.act.half_stride,
+            num_segments: call.segments.len() as u32,
+            cols: call.cols() as u32,
+            chunks: call.segments[0].matrix.layout().chunks as u32,
+            tokens: call.tokens as u32,
+            splits: 1,
+        };
+        (args, first_block)
+    }
+}

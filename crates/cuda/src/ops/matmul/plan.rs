@@ -1,0 +1,163 @@
+//! How a product is cut into blocks of threads: pure arithmetic on shapes.
+
+/// Rows of a tile, the M side of the tensor-core instructions.
+const TILE_ROWS: usize = 16;
+/// Warps that a multiprocessor keeps busy in the matrix-vector kernels: what their registers leave room for.
+const GEMV_WARPS_PER_SM: usize = 24;
+/// Warps of a matrix-vector block at most, for the same reason.
+const MAX_GEMV_WARPS: usize = 8;
+/// What starting a block and adding its split costs, in pairs of chunks (256 columns) of work.
+const SPLIT_COST: usize = 2;
+
+/// The shape of a block of the kernels `matmul_T` (`TileShape` in `kernels/include/quant_tile.cuh`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TileShape {
+    pub(super) kernel: &'static str,
+    /// Tiles of 8 tokens.
+    token_tiles: usize,
+    /// Tiles of 16 rows of a warp.
+    row_tiles: usize,
+    /// Warps that share rows.
+    column_warps: usize,
+    /// Chunks of 128 columns that a warp takes in a stage.
+    slice_chunks: usize,
+}
+
+/// The kernels by tokens, as `kernels/matmul_quant.cu` instantiates them for sm_80 and later, or before.
+pub(super) fn tile_shapes(arch: u32) -> [TileShape; 4] {
+    let shape = |kernel, token_tiles, row_tiles, column_warps, slice_chunks| TileShape {
+        kernel,
+        token_tiles,
+        row_tiles,
+        column_warps,
+        slice_chunks,
+    };
+    [
+        shape("matmul_8", 1, 1, 2, 2),
+        shape("matmul_16", 2, 1, 2, 2),
+        shape("matmul_32", 4, 1, 1, 1),
+        shape("matmul_64", 8, if arch >= 80 { 2 } else { 1 }, 1, 1),
+    ]
+}
+
+impl TileShape {
+    /// Threads of a block.
+    pub(super) const THREADS: u32 = 256;
+    const WARPS: usize = 8;
+
+    /// Tokens of a block.
+    pub(super) fn tokens(&self) -> usize {
+        self.token_tiles * 8
+    }
+
+    /// Rows of a block.
+    pub(super) fn rows(&self) -> usize {
+        Self::WARPS / self.column_warps * self.row_tiles * TILE_ROWS
+    }
+
+    /// Dynamic shared memory of a block: two stages, or the sums of the column warps.
+    pub(super) fn shared_bytes(&self) -> usize {
+        let stages = 2 * self.column_warps * self.slice_chunks * self.tokens() * 256;
+        stages.max((self.column_warps - 1) * self.sum_bytes())
+    }
+
+    /// Bytes of a block's sums.
+    pub(super) fn sum_bytes(&self) -> usize {
+        self.rows() * self.tokens() * 4
+    }
+}
+
+/// The grid of a `matmul_T` launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TilePlan {
+    /// Blocks of rows over all segments.
+    pub(super) blocks: usize,
+    /// Parts of the columns.
+    pub(super) splits: usize,
+    /// Tiles of tokens.
+    pub(super) token_tiles: usize,
+}
+
+/// What bounds the splits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Blocks of the kernel that the device runs at a time.
+    pub(super) slots: usize,
+    /// Bytes for the splits' sums.
+    pub(super) partial_bytes: usize,
+    /// Counters of blocks that share rows and tokens.
+    pub(super) arrivals: usize,
+}
+
+/// Cuts the columns so that the device is busy to the end: the fewest rounds of blocks, counting what a split costs.
+pub(super) fn tile_plan(shape: &TileShape, rows: &[usize], chunks: usize, tokens: usize, limits: Limits) -> TilePlan {
+    let blocks: usize = rows.iter().map(|rows| rows.div_ceil(shape.rows())).sum();
+    let token_tiles = tokens.div_ceil(shape.tokens());
+    let (places, pairs) = (blocks * token_tiles, chunks.div_ceil(2));
+    let room = if places > limits.arrivals { 1 } else { limits.partial_bytes / (places * shape.sum_bytes()) };
+    // Every split has work for the warps that share its columns.
+    let least = (shape.column_warps * shape.slice_chunks).div_ceil(2);
+    let most = (pairs / least).min(room).max(1);
+    let cost = |splits: usize| (places * splits).div_ceil(limits.slots) * (pairs.div_ceil(splits) + SPLIT_COST);
+    let splits = (1..=most).min_by_key(|&splits| cost(splits)).unwrap_or(1);
+    TilePlan { blocks, splits, token_tiles }
+}
+
+/// Warps of a matrix-vector block: enough of them over all tiles, with two units of columns each.
+pub(super) fn gemv_warps(rows: &[usize], units: usize, num_sms: usize) -> usize {
+    let tiles: usize = rows.iter().map(|rows| rows.div_ceil(TILE_ROWS)).sum();
+    let mut warps = 2;
+    while warps < MAX_GEMV_WARPS && tiles * warps < num_sms * GEMV_WARPS_PER_SM && warps * 2 <= units {
+        warps *= 2;
+    }
+    warps
+}
+
+/// Tiles of a matrix-vector launch.
+pub(super) fn gemv_blocks(rows: usize) -> usize {
+    rows.div_ceil(TILE_ROWS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Limits, TileShape, gemv_warps, tile_plan, tile_shapes};
+
+    const H200: Limits = Limits { slots: 264, partial_bytes: 32 << 20, arrivals: 8192 };
+
+    #[test]
+    fn blocks_fit_the_shared_memory_of_sm_75() {
+        for arch in [75, 90] {
+            for shape in tile_shapes(arch) {
+                assert!(shape.shared_bytes() <= 64 << 10, "{shape:?}");
+                assert_eq!(shape.shared_bytes() / 2 % (16 * TileShape::THREADS as usize), 0, "{shape:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn splits_fill_the_device_and_stay_in_their_room() {
+        for shape in tile_shapes(90) {
+            for rows in [1, 17, 1024, 2048, 4096, 28_672, 128_256] {
+                for chunks in [1, 3, 8, 32, 112] {
+                    let plan = tile_plan(&shape, &[rows], chunks, 64, H200);
+                    let places = plan.blocks * plan.token_tiles;
+                    assert!(plan.splits >= 1 && plan.splits <= chunks.div_ceil(2), "{shape:?} {rows} {chunks}");
+                    if plan.splits > 1 {
+                        assert!(places * plan.splits * shape.sum_bytes() <= H200.partial_bytes);
+                        assert!(places <= H200.arrivals);
+                    }
+                }
+            }
+        }
+        let small = tile_plan(&tile_shapes(90)[0], &[2048], 16, 8, H200);
+        assert!(small.blocks * small.splits >= 64, "{small:?}");
+    }
+
+    #[test]
+    fn small_matrices_get_more_warps_a_tile() {
+        assert_eq!(gemv_warps(&[2048], 8, 132), 8);
+        assert_eq!(gemv_warps(&[2048], 2, 132), 2);
+        assert_eq!(gemv_warps(&[14_336, 14_336], 16, 132), 2);
+        assert_eq!(gemv_warps(&[4096], 16, 40), 4);
+    }
+}

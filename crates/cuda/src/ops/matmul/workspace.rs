@@ -1,0 +1,29 @@
+//! Device memory that products share: taken once.
+
+use crate::{Device, device::Buffer, error::CudaError};
+
+/// Bytes of the splits' sums, for each multiprocessor: three rounds of the largest block.
+const PARTIAL_BYTES_PER_SM: usize = 3 * 64 * 1024;
+/// Counters of blocks that share rows and tokens.
+const NUM_ARRIVALS: usize = 8192;
+
+/// Room for sums of column splits, and the counters that tell their last block.
+pub(super) struct Workspace {
+    pub(super) partial: Buffer,
+    /// Zeros between launches.
+    pub(super) arrivals: Buffer,
+}
+
+impl Workspace {
+    pub(super) fn new(device: &Device) -> Result<Self, CudaError> {
+        let partial_bytes = device.info().num_sms as usize * PARTIAL_BYTES_PER_SM;
+        Ok(Self {
+            partial: Buffer::new(device, partial_bytes, "matmul sums")?,
+            arrivals: Buffer::new(device, NUM_ARRIVALS * 4, "matmul counters")?,
+        })
+    }
+
+    pub(super) fn num_arrivals(&self) -> usize {
+        self.arrivals.num_bytes() / 4
+    }
+}
