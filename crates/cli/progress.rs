@@ -28,6 +28,7 @@ impl LoadBar {
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             self.0.set_style(style);
         }
+        self.0.reset_elapsed();
         self.0.set_length(num_bytes);
         self.0.enable_steady_tick(REDRAW);
     }
