@@ -3,9 +3,12 @@
 
 mod act_rows;
 mod attention;
+mod embed;
 mod gated_act;
+mod matmul;
 mod paged;
 mod rms_norm;
 mod rope;
 mod sampling;
 mod support;
+mod weights;

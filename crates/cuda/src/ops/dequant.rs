@@ -1,15 +1,25 @@
-//! The arguments of the kernels that bring weights back to floats.
+//! Weights back to f16 rows, for a library's products; and the arguments that the token embedding shares.
 
 use crate::{
     Device,
-    device::{DevicePtr, Kernel, KernelArgs, Launch},
+    device::{DevicePtr, Kernel, KernelArgs, Launch, Span},
     error::CudaError,
+    gpu::Gpu,
 };
 
 use super::matmul::{Matrix, Planes};
 
-/// Warps of a block of `dequant_f16`, each with a chunk of 128 columns.
+const OP: &str = "dequant";
+/// Rows of a tile: launches start and end at whole tiles.
+const TILE_ROWS: usize = 16;
+/// Warps of a block, each with a chunk of 128 columns.
 const WARPS: usize = 8;
+
+/// The kernel that brings weights to f16.
+#[derive(Debug)]
+pub struct Dequant {
+    kernel: Kernel,
+}
 
 /// The kernels' `DequantArgs`.
 #[repr(C)]
@@ -30,8 +40,7 @@ pub(super) struct DequantArgs {
 unsafe impl KernelArgs for DequantArgs {}
 
 impl DequantArgs {
-    /// Rows of `matrix` from a tile on, as f16 `[rows][cols]` to `out`.
-    pub(super) fn panel(matrix: &Matrix, out: DevicePtr, first_tile: usize) -> Self {
+    fn panel(matrix: &Matrix, out: DevicePtr, first_tile: usize) -> Self {
         let layout = matrix.layout();
         Self {
             planes: matrix.planes(),
@@ -52,12 +61,32 @@ impl DequantArgs {
     }
 }
 
-/// Queues the launch that brings tiles to f16.
-pub(super) fn dequant_f16(kernel: &Kernel, device: &Device, args: &DequantArgs, tiles: usize) -> Result<(), CudaError> {
-    let grid = [(args.chunks as usize).div_ceil(WARPS) as u32, tiles as u32, 1];
-    let launch = Launch { grid, block: 32 * WARPS as u32, shared_bytes: 0 };
-    // SAFETY: the caller's `out` has room for the tiles; the planes are the matrix's.
-    unsafe { kernel.launch(device, launch, args) }
+impl Dequant {
+    /// Looks the kernel up.
+    ///
+    /// # Errors
+    /// [`CudaError`] when it cannot be loaded.
+    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
+        Ok(Self { kernel: gpu.kernels.get("dequant_f16")? })
+    }
+
+    /// Queues one launch: rows `first_row ..` of the matrix, as many whole rows as `out` `[rows, cols]` f16 has (at most
+    /// to the matrix's end). The values are those that products of several tokens multiply by.
+    ///
+    /// # Errors
+    /// [`CudaError::Shape`] when the rows are not whole tiles of 16 or `out` is misaligned, [`CudaError::Driver`].
+    pub fn run(&self, device: &Device, matrix: &Matrix, first_row: usize, out: Span<u16>) -> Result<(), CudaError> {
+        let rows = (out.len() / matrix.cols()).min(matrix.rows().saturating_sub(first_row));
+        let ends_tile = rows.is_multiple_of(TILE_ROWS) || first_row + rows == matrix.rows();
+        if rows == 0 || !first_row.is_multiple_of(TILE_ROWS) || !ends_tile || !out.ptr().0.is_multiple_of(16) {
+            return Err(CudaError::shape(OP, format!("{rows} rows from {first_row} on into {out:?}: not whole tiles")));
+        }
+        let args = DequantArgs::panel(matrix, out.ptr(), first_row / TILE_ROWS);
+        let grid = [(args.chunks as usize).div_ceil(WARPS) as u32, rows.div_ceil(TILE_ROWS) as u32, 1];
+        let launch = Launch { grid, block: 32 * WARPS as u32, shared_bytes: 0 };
+        // SAFETY: `out` holds the rows; the planes are the matrix's.
+        unsafe { self.kernel.launch(device, launch, &args) }
+    }
 }
 
 #[cfg(test)]

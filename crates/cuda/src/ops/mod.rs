@@ -2,7 +2,7 @@
 
 pub mod act_out;
 pub mod attention;
-mod dequant;
+pub mod dequant;
 pub mod embed;
 pub mod gated_act;
 pub mod matmul;

@@ -5,7 +5,7 @@ use crate::{
     device::{Buffer, DevicePtr, Kernel, KernelArgs, Launch, Span},
     error::CudaError,
     gpu::Gpu,
-    ops::dequant::{DequantArgs, dequant_f16},
+    ops::dequant::Dequant,
 };
 
 use super::{
@@ -21,7 +21,7 @@ const TILE_ROWS: usize = 16;
 /// cuBLAS, and what prepares its inputs.
 pub(super) struct Library {
     cublas: Cublas,
-    dequant: Kernel,
+    dequant: Dequant,
     init: Kernel,
     scratch: Buffer,
 }
@@ -45,7 +45,7 @@ impl Library {
         let Some(cublas) = Cublas::load(&gpu.device)? else { return Ok(None) };
         Ok(Some(Self {
             cublas,
-            dequant: gpu.kernels.get("dequant_f16")?,
+            dequant: Dequant::new(gpu)?,
             init: gpu.kernels.get("matmul_init")?,
             scratch: Buffer::new(&gpu.device, SCRATCH_BYTES, "weights in f16")?,
         }))
@@ -67,8 +67,7 @@ impl Library {
         let panel = panel_rows(cols).min(rows);
         for first in (0..rows).step_by(panel) {
             let num_rows = panel.min(rows - first);
-            let args = DequantArgs::panel(segment.matrix, self.scratch.ptr(), first / TILE_ROWS);
-            dequant_f16(&self.dequant, device, &args, num_rows.div_ceil(TILE_ROWS))?;
+            self.dequant.run(device, segment.matrix, first, self.scratch.span(0, num_rows * cols))?;
             let gemm = Gemm {
                 weights: self.scratch.ptr(),
                 x: call.act.half,

@@ -1,0 +1,50 @@
+//! Rows of the embedding matrix, as the file's type decodes them.
+
+use cuda::ops::embed::{Embed, EmbedCall};
+
+use crate::{
+    support::{assert_close, gpu, poisoned, upload},
+    weights::{TYPES, Weights},
+};
+
+#[test]
+fn rows_are_the_files_times_the_factor() {
+    let Some(gpu) = gpu() else { return };
+    let op = Embed::new(gpu).expect("kernels");
+    for ggml_type in TYPES {
+        for cols in if ggml_type.block_len() == 256 { [256, 1024] } else { [96, 1056] } {
+            let weights = Weights::new(gpu, ggml_type, 37, cols);
+            let ids = [36_u32, 0, 7, 8, u32::MAX, 15, 16, 7];
+            let (_ids_room, ids_span) = upload(gpu, &ids);
+            for factor in [1.0, 33.5] {
+                let (_room, out) = poisoned::<f32>(gpu, ids.len() * cols);
+                let call = EmbedCall { matrix: &weights.matrix, ids: ids_span, out, factor };
+                op.run(&gpu.device, &call).expect("a launch");
+                let found = gpu.device.download(out).expect("rows");
+                for (&id, found) in ids.iter().zip(found.chunks_exact(cols)) {
+                    if id == u32::MAX {
+                        assert!(found.iter().all(|x| x.is_nan()), "{ggml_type}: padding was written");
+                        continue;
+                    }
+                    // BF16 and F32 are kept as f16; a difference of two products is rounded where the host's was.
+                    let exact = if ggml_type.block_len() == 1 { &weights.halves } else { &weights.exact };
+                    let exact = &exact[id as usize * cols..][..cols];
+                    let expected: Vec<f64> = exact.iter().map(|&w| f64::from(w) * f64::from(factor)).collect();
+                    let atol = 1e-6 * f64::from(factor) * weights.row_max(id as usize);
+                    assert_close(&format!("{ggml_type} row {id} of {cols}"), found, &expected, atol, 1e-6);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_short_output_is_refused() {
+    let Some(gpu) = gpu() else { return };
+    let weights = Weights::new(gpu, quant::GgmlType::Q8_0, 4, 64);
+    let (_ids_room, ids) = upload(gpu, &[0_u32, 1]);
+    let (_room, out) = poisoned::<f32>(gpu, 127);
+    let call = EmbedCall { matrix: &weights.matrix, ids, out, factor: 1.0 };
+    let message = Embed::new(gpu).expect("kernels").run(&gpu.device, &call).expect_err("a refusal").to_string();
+    assert!(message.contains("127 elements, 128"), "{message}");
+}
