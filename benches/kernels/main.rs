@@ -1,6 +1,8 @@
 //! `cargo bench --bench kernels [OP...]`: every operator on the shapes of real models, beside the device's limits.
 
+mod embed;
 mod gated_act;
+mod matmul;
 mod rms_norm;
 mod sampling;
 mod support;
@@ -9,8 +11,13 @@ use support::Bench;
 
 /// The operators' benches by name.
 type Run = fn(&Bench) -> Result<(), cuda::CudaError>;
-const BENCHES: &[(&str, Run)] =
-    &[("gated_act", gated_act::run), ("rms_norm", rms_norm::run), ("sampling", sampling::run)];
+const BENCHES: &[(&str, Run)] = &[
+    ("embed", embed::run),
+    ("gated_act", gated_act::run),
+    ("matmul", matmul::run),
+    ("rms_norm", rms_norm::run),
+    ("sampling", sampling::run),
+];
 
 fn main() {
     // `cargo bench` and `cargo test` pass flags of their own harness: names are what does not start with a dash.
