@@ -95,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) attention_any(const __g
 
     unsigned position = a.seq_lens[seq] - a.cu_seqlens[seq + 1] + token, first = first_visible(a, position);
     unsigned kv_head = head / (a.num_heads / a.num_kv_heads);
-    const unsigned* table = a.block_tables + (size_t)seq * a.table_stride;
+    const unsigned* table = a.block_tables + a.table_starts[seq];
     AnySums sums = {{}, MINUS_INFINITY, 0.0f};
     for (unsigned base = first / 32 * 32 + warp * 32; base <= position; base += WARPS * 32) {
         unsigned key = base + lane;

@@ -254,7 +254,7 @@ template <int HD, bool Q8> static __device__ __forceinline__ void prefill_block(
     if (!has_work) return;
 
     const AttentionArgs& a = args.a;
-    const unsigned* table = a.block_tables + (size_t)work.seq * a.table_stride;
+    const unsigned* table = a.block_tables + a.table_starts[work.seq];
     StageSource key_source = {a.kv.k, a.kv.k_scale, a.num_kv_heads, work.kv_head, work.first_key, work.end_key};
     StageSource value_source = {a.kv.v, a.kv.v_scale, a.num_kv_heads, work.kv_head, work.first_key, work.end_key};
     unsigned key = work.first_key / KT * KT;

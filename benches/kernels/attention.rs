@@ -113,11 +113,13 @@ fn case(bench: &Bench, layer: &Layer, kv_type: KvType, load: Load) -> Result<(),
     plan.fill(&cu_seqlens, &seq_lens, tile_tokens(shape.group_size()));
     let (_lens, seq_lens) = upload(gpu, &seq_lens)?;
     let (_starts, cu_seqlens) = upload(gpu, &cu_seqlens)?;
+    let starts: Vec<u32> = (0..batch).map(|seq| (seq * blocks_per_seq) as u32).collect();
+    let (_table_starts, table_starts) = upload(gpu, &starts)?;
     let (_tables, block_tables) = upload(gpu, &tables)?;
     let (_tiles, tiles): (Buffer, Span<PrefillTile>) = upload(gpu, &plan.tiles)?;
     let (_decode, listed) = upload(gpu, &plan.decode_seqs)?;
     let decode = if count == 1 { DecodeSeqs::All } else { DecodeSeqs::Listed(listed) };
-    let meta = AttentionMeta { seq_lens, cu_seqlens, block_tables, blocks_per_seq, num_tokens, decode, tiles };
+    let meta = AttentionMeta { seq_lens, cu_seqlens, table_starts, block_tables, num_tokens, decode, tiles };
     let queries = Buffer::new(&gpu.device, 2 * num_tokens * spec.q_size(), "bench")?;
     let (_planes, out) = outputs(gpu, num_tokens, spec.q_size())?;
     let us = bench.time_us(num_layers.max(24), |i| {

@@ -1,9 +1,11 @@
 //! `cargo bench --bench kernels [OP...]`: every operator on the shapes of real models, beside the device's limits.
 
+mod attention;
 mod embed;
 mod gated_act;
 mod matmul;
 mod rms_norm;
+mod rope;
 mod sampling;
 mod support;
 
@@ -12,10 +14,12 @@ use support::Bench;
 /// The operators' benches by name.
 type Run = fn(&Bench) -> Result<(), cuda::CudaError>;
 const BENCHES: &[(&str, Run)] = &[
+    ("attention", attention::run),
     ("embed", embed::run),
     ("gated_act", gated_act::run),
     ("matmul", matmul::run),
     ("rms_norm", rms_norm::run),
+    ("rope", rope::run),
     ("sampling", sampling::run),
 ];
 

@@ -3,7 +3,7 @@
 // Queries f16 [tokens][num_heads * head_dim], already multiplied by the attention's scale. Head h of the queries reads KV head
 // h / group, group = num_heads / num_kv_heads. A query at position p sees the positions max(0, p+1 - window) .. p (window 0: all).
 // Sequence s has the query tokens cu_seqlens[s] .. cu_seqlens[s+1]; the last of them has position seq_lens[s] - 1. Its blocks are
-// block_tables[s * table_stride ..]. seq_lens[s] == 0 is a padding sequence: nothing is written for it.
+// block_tables[table_starts[s] ..]. seq_lens[s] == 0 is a padding sequence: nothing is written for it.
 // Results go, for each query token, to `rows` [tokens][num_heads * head_dim] f32 (null: not wanted) and to `out` (act_out.cuh: int8
 // where head_dim % 32 == 0, f16 where head_dim % 4 == 0).
 #pragma once
@@ -15,10 +15,10 @@ struct AttentionArgs {
     KvPlanes kv;
     const unsigned* seq_lens;
     const unsigned* cu_seqlens;
+    const unsigned* table_starts;
     const unsigned* block_tables;
     float* rows;
     ActOut out;
-    unsigned table_stride;
     unsigned num_heads;
     unsigned num_kv_heads;
     unsigned head_dim;

@@ -106,7 +106,7 @@ static __device__ __forceinline__ void mask_scores(float* s, unsigned first, uns
 template <int HD, bool Q8>
 static __device__ __forceinline__ void walk_blocks(const AttentionArgs& a, const SplitWork& work, SplitSums<HD>& sums, unsigned warp, unsigned lane) {
     __shared__ uint2 shared_query[QueryFragment<HD>::SHARED_LEN];
-    const unsigned* table = a.block_tables + (size_t)work.seq * a.table_stride;
+    const unsigned* table = a.block_tables + a.table_starts[work.seq];
     QueryFragment<HD> query;
     if (!QueryFragment<HD>::SHARED || warp == 0) {
         query.load(a.q + ((size_t)work.token * a.num_heads + work.first_head) * HD, work.num_heads, lane);

@@ -1,6 +1,7 @@
 //! `llcuda bench`: prompt and generation speed of an executor, beside the bandwidth that bounds it.
 
 mod measure;
+mod profile;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -18,6 +19,7 @@ use crate::{
     progress::LoadBar,
 };
 use measure::{Case, Measured};
+use profile::Profile;
 
 /// What to measure.
 #[derive(Args)]
@@ -46,6 +48,9 @@ pub(crate) struct BenchArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Also time every stage of a decode step, for each batch size (GPU)
+    #[arg(long)]
+    profile: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -79,6 +84,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     for case in cases {
         results.push(measure::run(loaded.executor.as_mut(), case, args.repeat)?);
     }
+    let profiles = if args.profile { profile::run(loaded.executor.as_mut(), &args.batch, args.depth.max(1))? } else { Vec::new() };
     let report = Report {
         model: args.model.as_ref().map_or_else(|| "demo".to_owned(), |path| path.display().to_string()),
         num_params: gguf.tensors().iter().map(|t| t.num_weights() as u64).sum(),
@@ -88,6 +94,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         kv_bytes_per_token: loaded.kv_bytes_per_token,
         bandwidth,
         results,
+        profiles,
     };
     write_out(&if args.json { format!("{:#}\n", report.json()) } else { report.table() })
 }
@@ -109,6 +116,7 @@ struct Report {
     /// Bytes per second that the device reads, measured.
     bandwidth: f64,
     results: Vec<Measured>,
+    profiles: Vec<Profile>,
 }
 
 impl Report {
@@ -136,8 +144,9 @@ impl Report {
         for column in table.column_iter_mut().skip(1).take(4) {
             column.set_cell_alignment(CellAlignment::Right);
         }
+        let profiles: String = self.profiles.iter().map(|p| p.table(self.bandwidth)).collect();
         format!(
-            "{}, {} parameters, weights {}\n{}, measured read bandwidth {:.1} GB/s\n\n{table}\n",
+            "{}, {} parameters, weights {}\n{}, measured read bandwidth {:.1} GB/s\n\n{table}\n{profiles}",
             self.model,
             parameters(self.num_params),
             bytes(self.weight_bytes),
@@ -162,6 +171,7 @@ impl Report {
         json!({
             "model": self.model, "parameters": self.num_params, "device": self.device,
             "weight_bytes": self.weight_bytes, "read_bandwidth_bytes_per_second": self.bandwidth, "results": results,
+            "profiles": self.profiles.iter().map(Profile::json).collect::<Vec<_>>(),
         })
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn load(gguf: Arc<Gguf>, args: &DeviceArgs, wanted: &Wanted, bar: &Lo
     let kv_type = match args.cache_type_k {
         CacheType::F16 => KvType::F16,
         CacheType::F32 => KvType::F32,
+        CacheType::Q8_0 => anyhow::bail!("--cache-type-k q8_0 is for the GPU; the CPU keeps f16 or f32"),
     };
     let block_bytes = CpuExecutor::kv_block_bytes(&spec, kv_type) as u64;
     let free = available_bytes();

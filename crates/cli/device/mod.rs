@@ -3,6 +3,7 @@
 //! A device is one file here with one `load`; everything above sees a [`Loaded`].
 
 mod cpu;
+mod cuda;
 mod memory;
 mod sizes;
 
@@ -57,6 +58,9 @@ pub(crate) enum Device {
 pub(crate) enum CacheType {
     /// Half precision
     F16,
+    /// 8 bits, with a scale for every 32 elements (GPU)
+    #[value(name = "q8_0")]
+    Q8_0,
     /// Single precision
     F32,
 }
@@ -100,8 +104,9 @@ pub(crate) fn load(gguf: Arc<Gguf>, args: &DeviceArgs, wanted: &Wanted, bar: &Lo
         args.cache_type_v
     );
     match chosen(args)? {
+        Device::Cuda => cuda::load(&gguf, args, wanted, bar),
+        Device::Auto if ::cuda::Device::is_available() => cuda::load(&gguf, args, wanted, bar),
         Device::Auto | Device::Cpu => cpu::load(gguf, args, wanted, bar),
-        Device::Cuda => anyhow::bail!("--device cuda: this build has no CUDA engine yet; use --device cpu"),
     }
 }
 

@@ -199,6 +199,12 @@ impl KvCache {
         self.buffer.all()
     }
 
+    /// Bytes of keys and values of one token, over all layers.
+    #[must_use]
+    pub fn bytes_per_token(&self) -> usize {
+        self.layout.block_bytes() / BLOCK_SIZE
+    }
+
     /// A layer's keys and values. The cache must outlive their use on the device.
     ///
     /// # Panics

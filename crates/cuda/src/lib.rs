@@ -1,13 +1,27 @@
 //! The GPU executor, and the only crate with CUDA unsafe: device, kernels, graphs, pools.
 
+mod bandwidth;
+mod batch;
+mod buffers;
 pub mod device;
 mod error;
+mod executor;
+mod forward;
 pub mod gpu;
+mod graphs;
 pub mod kernels;
 pub mod kv_cache;
+mod memory_plan;
 pub mod ops;
+mod options;
+mod profile;
 pub mod repack;
+mod stage;
+mod weights;
 
+pub use bandwidth::copy_bandwidth;
 pub use device::Device;
 pub use error::CudaError;
+pub use executor::{CudaExecutor, MemorySplit};
 pub use kv_cache::KvType;
+pub use options::CudaOptions;

@@ -97,6 +97,7 @@ impl<'a> Step<'a> {
         }
         let (_lens, seq_lens) = upload(gpu, &self.seq_lens());
         let (_starts, cu_seqlens) = upload(gpu, &self.cu_seqlens());
+        let (_table_starts, table_starts) = upload(gpu, &paged.table_starts());
         let (_tables, block_tables) = upload(gpu, &paged.tables);
         let (_decode, listed) = upload(gpu, &plan.decode_seqs);
         let (_tiles, tiles) = upload(gpu, &plan.tiles);
@@ -106,8 +107,8 @@ impl<'a> Step<'a> {
             Seqs::All => DecodeSeqs::All,
             Seqs::Planned => DecodeSeqs::Listed(listed),
         };
-        let (blocks_per_seq, num_tokens) = (paged.blocks_per_seq, self.num_tokens());
-        let meta = AttentionMeta { seq_lens, cu_seqlens, block_tables, blocks_per_seq, num_tokens, decode, tiles };
+        let num_tokens = self.num_tokens();
+        let meta = AttentionMeta { seq_lens, cu_seqlens, table_starts, block_tables, num_tokens, decode, tiles };
         let cache = paged.cache.layer(LAYER);
         let inputs = AttentionInputs { attention: spec, queries, cache, meta, rows: Some(rows), out };
         let mut last: Option<Vec<u32>> = None;
@@ -379,12 +380,13 @@ fn a_captured_step_serves_any_length() {
     let workspace = AttentionWorkspace::new(&gpu.device, &[shape], 2).expect("room");
     let (_lens, seq_lens) = upload(gpu, &[1_u32, 1]);
     let (_starts, cu_seqlens) = upload(gpu, &step.cu_seqlens());
+    let (_table_starts, table_starts) = upload(gpu, &paged.table_starts());
     let (_tables, block_tables) = upload(gpu, &paged.tables);
     let (_queries, queries) = upload(gpu, &step.queries);
     let (_rows, rows) = poisoned::<f32>(gpu, 2 * step.spec.q_size());
     let (_tiles, tiles): (_, Span<PrefillTile>) = upload(gpu, &[]);
-    let (blocks_per_seq, decode) = (paged.blocks_per_seq, DecodeSeqs::All);
-    let meta = AttentionMeta { seq_lens, cu_seqlens, block_tables, blocks_per_seq, num_tokens: 2, decode, tiles };
+    let decode = DecodeSeqs::All;
+    let meta = AttentionMeta { seq_lens, cu_seqlens, table_starts, block_tables, num_tokens: 2, decode, tiles };
     let cache = paged.cache.layer(LAYER);
     let inputs = AttentionInputs { attention: &step.spec, queries, cache, meta, rows: Some(rows), out: None };
     let graph = Graph::capture(&gpu.device, || op.run(&gpu.device, &workspace, &inputs)).expect("a capture");

@@ -3,12 +3,17 @@
 
 mod act_rows;
 mod attention;
+#[path = "../../cpu/tests/golden/data.rs"]
+mod data;
 mod embed;
 mod gated_act;
+mod golden;
 mod matmul;
 mod paged;
 mod rms_norm;
 mod rope;
+#[path = "../../cpu/tests/golden/runner.rs"]
+mod runner;
 mod sampling;
 mod support;
 mod weights;

@@ -92,6 +92,11 @@ impl Paged {
         let lens = lens.to_vec();
         Self { cache, num_kv_heads, head_dim, kv_type, lens, tables, blocks_per_seq, keys, values }
     }
+
+    /// Where each sequence's blocks start in the tables.
+    pub(crate) fn table_starts(&self) -> Vec<u32> {
+        (0..self.lens.len()).map(|seq| (seq * self.blocks_per_seq) as u32).collect()
+    }
 }
 
 /// Writes through the production kernel, without any rotation.

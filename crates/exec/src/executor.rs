@@ -33,6 +33,17 @@ pub enum ExecError {
     Device(String),
 }
 
+/// The time of one stage of a step, over all layers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StageTime {
+    /// The stage's name; `step` is all of them together.
+    pub stage: &'static str,
+    /// Microseconds.
+    pub micros: f64,
+    /// Bytes of weights and of keys and values that it reads.
+    pub bytes: usize,
+}
+
 /// Computes steps. Implementations own the weights, the KV blocks and the device.
 ///
 /// A step is launched and collected in two calls, so that the caller can work while the device computes. Tickets are
@@ -53,4 +64,14 @@ pub trait Executor: Send {
     /// # Errors
     /// [`ExecError::Device`] when the device failed during the step.
     fn collect(&mut self, ticket: Ticket) -> Result<StepOutput, ExecError>;
+
+    /// Times the stages of a step in which `num_seqs` sequences decode a token at position `context`; what the KV
+    /// blocks hold is lost. `None` where the executor cannot tell its stages apart.
+    ///
+    /// # Errors
+    /// [`ExecError::Device`] when the step does not fit or the device failed.
+    fn profile(&mut self, num_seqs: usize, context: usize) -> Result<Option<Vec<StageTime>>, ExecError> {
+        let _ = (num_seqs, context);
+        Ok(None)
+    }
 }

@@ -11,5 +11,5 @@ mod plan;
 pub mod testing;
 mod validate;
 
-pub use executor::{Capacity, ExecError, Executor, Ticket};
+pub use executor::{Capacity, ExecError, Executor, StageTime, Ticket};
 pub use plan::{SampleSpec, SampledToken, SeqOutput, SeqStep, StepOutput, StepPlan};

@@ -228,18 +228,33 @@ impl Device {
         unsafe { result::memset_d8_async(target.ptr().0, byte, bytes, self.raw_stream()) }.call("cuMemsetD8Async")
     }
 
-    /// Starts a copy from pinned memory; the caller changes it only after an event recorded later.
+    /// Starts a copy from the start of pinned memory; the caller changes it only after an event recorded later.
     ///
     /// # Errors
     /// [`CudaError::Shape`] when the source is shorter than the target, [`CudaError::Driver`].
     pub fn upload_pinned<T: Plain>(&self, target: Span<T>, source: &Pinned<T>) -> Result<(), CudaError> {
-        if source.len < target.len() {
-            return Err(CudaError::shape("upload", format!("{} elements from {}", target.len(), source.len)));
-        }
+        self.upload_pinned_at(target, source, 0)
+    }
+
+    /// As [`Self::upload_pinned`], from element `first` of the source on.
+    ///
+    /// # Errors
+    /// [`CudaError::Shape`] when the source ends before the target, [`CudaError::Driver`].
+    pub fn upload_pinned_at<T: Plain>(
+        &self,
+        target: Span<T>,
+        source: &Pinned<T>,
+        first: usize,
+    ) -> Result<(), CudaError> {
+        let Some(part) = source.as_slice().get(first..first + target.len()) else {
+            let message = format!("{} elements from {first} on, of {}", target.len(), source.len);
+            return Err(CudaError::shape("upload", message));
+        };
         self.bind()?;
-        let bytes = target.len() * size_of::<T>();
         // SAFETY: both sides are that large; pinned memory outlives the copy by the contract above.
-        unsafe { sys::cuMemcpyHtoDAsync_v2(target.ptr().0, source.ptr.as_ptr().cast(), bytes, self.raw_stream()) }
+        unsafe {
+            sys::cuMemcpyHtoDAsync_v2(target.ptr().0, part.as_ptr().cast(), size_of_val(part), self.raw_stream())
+        }
             .result()
             .call("cuMemcpyHtoDAsync")
     }

@@ -54,10 +54,10 @@ pub struct AttentionMeta {
     pub seq_lens: Span<u32>,
     /// Sequence `s` has the tokens `cu_seqlens[s]..cu_seqlens[s + 1]`, `[num_seqs + 1]`.
     pub cu_seqlens: Span<u32>,
-    /// Each sequence's blocks, `[num_seqs][blocks_per_seq]`.
+    /// Sequence `s` has the blocks `block_tables[table_starts[s]..]`, `[num_seqs]`.
+    pub table_starts: Span<u32>,
+    /// All sequences' blocks.
     pub block_tables: Span<u32>,
-    /// Blocks of a row of the tables.
-    pub blocks_per_seq: usize,
     /// Tokens of the step, with padding.
     pub num_tokens: usize,
     /// The sequences with one query token.
@@ -99,10 +99,10 @@ struct Args {
     kv: KvPlanes,
     seq_lens: DevicePtr,
     cu_seqlens: DevicePtr,
+    table_starts: DevicePtr,
     block_tables: DevicePtr,
     rows: DevicePtr,
     out: ActOut,
-    table_stride: u32,
     num_heads: u32,
     num_kv_heads: u32,
     head_dim: u32,
@@ -288,13 +288,9 @@ impl Attention {
 
     fn check_meta(&self, meta: &AttentionMeta) -> Result<(), CudaError> {
         let num_seqs = meta.seq_lens.len();
-        let tables = meta.block_tables.len();
-        if meta.cu_seqlens.len() != num_seqs + 1 || tables < num_seqs * meta.blocks_per_seq {
-            let bounds = meta.cu_seqlens.len();
-            return refuse(format!(
-                "{num_seqs} sequences, {bounds} bounds, {tables} table entries of {} a sequence",
-                meta.blocks_per_seq
-            ));
+        let (bounds, starts) = (meta.cu_seqlens.len(), meta.table_starts.len());
+        if bounds != num_seqs + 1 || starts != num_seqs {
+            return refuse(format!("{num_seqs} sequences, {bounds} bounds, {starts} starts of tables"));
         }
         let num_decoded = match meta.decode {
             DecodeSeqs::All => num_seqs,
@@ -316,10 +312,10 @@ impl AttentionInputs<'_> {
             kv: cache.planes,
             seq_lens: meta.seq_lens.ptr(),
             cu_seqlens: meta.cu_seqlens.ptr(),
+            table_starts: meta.table_starts.ptr(),
             block_tables: meta.block_tables.ptr(),
             rows: rows.map_or(DevicePtr::NULL, |rows| rows.ptr()),
             out: out.unwrap_or(no_out),
-            table_stride: meta.blocks_per_seq as u32,
             num_heads: spec.num_heads as u32,
             num_kv_heads: spec.num_kv_heads as u32,
             head_dim: spec.head_dim as u32,
@@ -364,7 +360,7 @@ mod tests {
 
     #[test]
     fn structs_are_laid_out_as_in_the_kernels() {
-        assert_eq!(size_of::<Args>(), 8 + 32 + 4 * 8 + 48 + 6 * 4);
+        assert_eq!(size_of::<Args>(), 8 + 32 + 5 * 8 + 48 + 6 * 4);
         assert_eq!(size_of::<DecodeArgs>(), size_of::<Args>() + 4 * 8 + 8);
         assert_eq!((size_of::<PrefillArgs>(), size_of::<AnyArgs>()), (size_of::<Args>() + 8, size_of::<Args>() + 8));
     }

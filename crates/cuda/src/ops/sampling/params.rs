@@ -71,6 +71,9 @@ impl SampleParams {
         num_logprobs: NO_LOGPROBS,
     };
 
+    /// A row that the kernels leave to the host.
+    pub const HOST: Self = Self { kind: HOST, ..Self::PADDING };
+
     /// The row of a sequence. What its bias and penalties change is appended to `changes`, the list of the whole batch.
     ///
     /// A row that [`needs_host`](Self::needs_host) changes nothing here.
@@ -82,7 +85,7 @@ impl SampleParams {
         let too_many = num_logprobs != NO_LOGPROBS && num_logprobs > MAX_LOGPROBS;
         let first_change = changes.len();
         if top_k == 0 || top_k > MAX_TOP_K || too_many || !append_changes(spec, vocab, changes) {
-            return Self { kind: HOST, ..Self::PADDING };
+            return Self::HOST;
         }
         Self {
             uniform: spec.uniform,
@@ -106,6 +109,11 @@ impl SampleParams {
     #[must_use]
     pub fn needs_host(&self) -> bool {
         self.kind == HOST
+    }
+
+    /// Where its part of the list of changes starts.
+    pub(crate) fn first_change(&self) -> usize {
+        self.first_change as usize
     }
 
     /// The row as the words of an upload.

@@ -1,0 +1,303 @@
+//! A step's metadata: flat arrays at fixed places of one device buffer, filled on the host and uploaded at once.
+//!
+//! The places do not depend on the step, so that captured graphs read them too. Block tables stand last, one behind the
+//! other, and only what is in use is copied.
+
+use std::ops::Range;
+
+use exec::StepPlan;
+use types::BLOCK_SIZE;
+
+use crate::ops::{
+    attention::{AttentionPlan, PrefillTile},
+    sampling::{LogitChange, SampleParams},
+};
+
+/// The slot of a padding token: its key and value go nowhere.
+const NO_SLOT: u32 = u32::MAX;
+/// The row of a padding logit token.
+const NO_ROW: u32 = u32::MAX;
+/// Logits that penalties and biases of a step may change, per sequence of the largest step.
+const CHANGES_PER_SEQ: usize = 512;
+
+/// Words of a row of sampling parameters and of a changed logit.
+const PARAM_WORDS: usize = size_of::<SampleParams>() / 4;
+pub(crate) const CHANGE_WORDS: usize = size_of::<LogitChange>() / 4;
+const TILE_WORDS: usize = size_of::<PrefillTile>() / 4;
+
+/// Where each array lies, in 32-bit words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BatchLayout {
+    /// The tokens, `[max_tokens]`.
+    pub(crate) input_ids: Range<usize>,
+    /// Each token's position in its sequence, `[max_tokens]`.
+    pub(crate) positions: Range<usize>,
+    /// Where each token's key and value go: `block * BLOCK_SIZE + offset`, or [`NO_SLOT`], `[max_tokens]`.
+    pub(crate) slot_mapping: Range<usize>,
+    /// Each sequence's length after the step; 0 for padding, `[max_seqs]`.
+    pub(crate) seq_lens: Range<usize>,
+    /// Sequence `s` has the tokens `cu_seqlens[s]..cu_seqlens[s + 1]`, `[max_seqs + 1]`.
+    pub(crate) cu_seqlens: Range<usize>,
+    /// Sequence `s` has the blocks from `block_tables[table_starts[s]]` on, `[max_seqs]`.
+    pub(crate) table_starts: Range<usize>,
+    /// The tokens whose logits are wanted, or [`NO_ROW`], `[max_seqs]`.
+    pub(crate) logit_tokens: Range<usize>,
+    /// [`SampleParams`] of each such token, `[max_seqs]`.
+    pub(crate) sample_params: Range<usize>,
+    /// The sequences with one query token, `[max_seqs]`.
+    pub(crate) decode_seqs: Range<usize>,
+    /// [`PrefillTile`]s of the others.
+    pub(crate) tiles: Range<usize>,
+    /// All block tables, one behind the other.
+    pub(crate) block_tables: Range<usize>,
+    /// [`LogitChange`]s of all rows; copied only where there are any.
+    pub(crate) changes: Range<usize>,
+}
+
+/// What a layout has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchLimits {
+    /// Tokens of a step.
+    pub(crate) max_tokens: usize,
+    /// Sequences of a step.
+    pub(crate) max_seqs: usize,
+    /// Blocks of a sequence.
+    pub(crate) blocks_per_seq: usize,
+    /// Tokens of a tile of attention.
+    pub(crate) tile_tokens: usize,
+}
+
+impl BatchLayout {
+    pub(crate) fn new(limits: BatchLimits) -> Self {
+        let BatchLimits { max_tokens, max_seqs, blocks_per_seq, tile_tokens } = limits;
+        let max_tiles = AttentionPlan::max_tiles(tile_tokens, max_tokens, max_seqs);
+        let mut end = 0;
+        let mut array = |len: usize| {
+            // Arrays start at 16 bytes, for structs and wide loads.
+            let start = end;
+            end = (start + len).next_multiple_of(4);
+            start..start + len
+        };
+        Self {
+            input_ids: array(max_tokens),
+            positions: array(max_tokens),
+            slot_mapping: array(max_tokens),
+            seq_lens: array(max_seqs),
+            cu_seqlens: array(max_seqs + 1),
+            table_starts: array(max_seqs),
+            logit_tokens: array(max_seqs),
+            sample_params: array(max_seqs * PARAM_WORDS),
+            decode_seqs: array(max_seqs),
+            tiles: array(max_tiles * TILE_WORDS),
+            block_tables: array(max_seqs * blocks_per_seq),
+            changes: array(max_seqs * CHANGES_PER_SEQ * CHANGE_WORDS),
+        }
+    }
+
+    /// Words of the whole buffer.
+    pub(crate) fn num_words(&self) -> usize {
+        self.changes.end
+    }
+}
+
+/// How many rows a step is computed with: the plan's own, or those of a captured graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Padding {
+    /// Sequences (and logit rows) with the padding.
+    pub(crate) seqs: usize,
+    /// Tokens with the padding.
+    pub(crate) tokens: usize,
+}
+
+/// What the host keeps of a step.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Batch {
+    /// Tokens of the plan.
+    pub(crate) num_tokens: usize,
+    /// Sequences of the plan.
+    pub(crate) num_seqs: usize,
+    /// Logit rows of the plan.
+    pub(crate) num_rows: usize,
+    /// Each logit row's parameters.
+    pub(crate) params: Vec<SampleParams>,
+    /// What they change.
+    pub(crate) changes: Vec<LogitChange>,
+    /// Which kernel of attention serves whom.
+    pub(crate) attention: AttentionPlan,
+    /// Words to copy from the start of the buffer.
+    pub(crate) used_words: usize,
+}
+
+impl Batch {
+    /// Whether every sequence decodes one token and asks for the next: what captured graphs compute.
+    pub(crate) fn is_decode(plan: &StepPlan) -> bool {
+        plan.seqs.iter().all(|seq| seq.token_ids.len() == 1 && seq.sample.is_some())
+    }
+
+    /// Lays out a valid plan in `words`, with padding rows behind it.
+    pub(crate) fn fill(
+        &mut self,
+        plan: &StepPlan,
+        vocab_size: usize,
+        padding: Padding,
+        (layout, words): (&BatchLayout, &mut [u32]),
+    ) {
+        self.clear();
+        let mut table_end = layout.block_tables.start;
+        for (s, seq) in plan.seqs.iter().enumerate() {
+            for (i, token) in seq.token_ids.iter().enumerate() {
+                let (at, position) = (self.num_tokens + i, seq.num_computed_tokens + i);
+                let block = seq.block_table[position / BLOCK_SIZE];
+                words[layout.input_ids.start + at] = token.0;
+                words[layout.positions.start + at] = position as u32;
+                words[layout.slot_mapping.start + at] = block.0 * BLOCK_SIZE as u32 + (position % BLOCK_SIZE) as u32;
+            }
+            let blocks = &seq.block_table[..seq.num_tokens_after().div_ceil(BLOCK_SIZE)];
+            words[layout.table_starts.start + s] = (table_end - layout.block_tables.start) as u32;
+            for (word, block) in words[table_end..].iter_mut().zip(blocks) {
+                *word = block.0;
+            }
+            table_end += blocks.len();
+            words[layout.seq_lens.start + s] = seq.num_tokens_after() as u32;
+            words[layout.cu_seqlens.start + s] = self.num_tokens as u32;
+            self.num_tokens += seq.token_ids.len();
+            if let Some(sample) = &seq.sample {
+                words[layout.logit_tokens.start + self.num_rows] = self.num_tokens as u32 - 1;
+                let params = SampleParams::new(sample, vocab_size, &mut self.changes);
+                self.push_params(params, layout);
+            }
+        }
+        self.num_seqs = plan.seqs.len();
+        self.used_words = table_end;
+        self.pad(padding, layout, words);
+    }
+
+    /// Takes a row's parameters; a row whose changes find no room is left to the host.
+    fn push_params(&mut self, params: SampleParams, layout: &BatchLayout) {
+        let room = layout.changes.len() / CHANGE_WORDS;
+        let fits = self.changes.len() <= room;
+        if !fits {
+            self.changes.truncate(params.first_change());
+        }
+        self.params.push(if fits { params } else { SampleParams::HOST });
+        self.num_rows += 1;
+    }
+
+    /// Divides attention's work, for a step that is not replayed.
+    pub(crate) fn plan_attention(&mut self, tile_tokens: usize, (layout, words): (&BatchLayout, &mut [u32])) {
+        let bounds = &words[layout.cu_seqlens.start..][..self.num_seqs + 1];
+        let seq_lens = &words[layout.seq_lens.start..][..self.num_seqs];
+        self.attention.fill(bounds, seq_lens, tile_tokens);
+        words[layout.decode_seqs.start..][..self.attention.decode_seqs.len()]
+            .copy_from_slice(&self.attention.decode_seqs);
+        let places = words[layout.tiles.clone()].chunks_exact_mut(TILE_WORDS);
+        for (place, tile) in places.zip(&self.attention.tiles) {
+            place.copy_from_slice(&[tile.seq, tile.first, tile.count, tile.unused]);
+        }
+    }
+
+    fn pad(&self, padding: Padding, layout: &BatchLayout, words: &mut [u32]) {
+        for token in self.num_tokens..padding.tokens {
+            words[layout.input_ids.start + token] = 0;
+            words[layout.positions.start + token] = 0;
+            words[layout.slot_mapping.start + token] = NO_SLOT;
+        }
+        for seq in self.num_seqs..padding.seqs {
+            words[layout.seq_lens.start + seq] = 0;
+            words[layout.table_starts.start + seq] = 0;
+            words[layout.cu_seqlens.start + seq] = self.num_tokens as u32;
+        }
+        words[layout.cu_seqlens.start + padding.seqs.max(self.num_seqs)] = self.num_tokens as u32;
+        for row in self.num_rows..padding.seqs {
+            words[layout.logit_tokens.start + row] = NO_ROW;
+        }
+        let rows = self.params.iter().copied().chain(std::iter::repeat(SampleParams::PADDING));
+        let places = words[layout.sample_params.clone()].chunks_exact_mut(PARAM_WORDS);
+        for (place, params) in places.zip(rows).take(padding.seqs.max(self.num_rows)) {
+            place.copy_from_slice(&params.words());
+        }
+        let places = words[layout.changes.clone()].chunks_exact_mut(CHANGE_WORDS);
+        for (place, change) in places.zip(&self.changes) {
+            place.copy_from_slice(&change.words());
+        }
+    }
+
+    fn clear(&mut self) {
+        // The plan of attention is made anew by each step that reads it.
+        let Self { num_tokens, num_seqs, num_rows, params, changes, attention: _, used_words } = self;
+        [num_tokens, num_seqs, num_rows, used_words].into_iter().for_each(|count| *count = 0);
+        params.clear();
+        changes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use exec::{SampleSpec, SeqStep, StepPlan};
+    use types::{BlockId, SamplingParams, SeqId, TokenId};
+
+    use super::{Batch, BatchLayout, BatchLimits, NO_ROW, NO_SLOT, Padding};
+
+    fn seq(id: u64, tokens: &[u32], num_computed_tokens: usize, blocks: &[u32]) -> SeqStep {
+        let params = Arc::new(SamplingParams::greedy());
+        let sample = SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false };
+        SeqStep {
+            seq_id: SeqId(id),
+            token_ids: tokens.iter().copied().map(TokenId).collect(),
+            num_computed_tokens,
+            block_table: Arc::new(blocks.iter().copied().map(BlockId).collect()),
+            sample: Some(sample),
+        }
+    }
+
+    #[test]
+    fn prefill_and_decode_lie_side_by_side_with_padding_behind() {
+        let layout = BatchLayout::new(BatchLimits { max_tokens: 8, max_seqs: 4, blocks_per_seq: 4, tile_tokens: 2 });
+        let prefill = SeqStep { sample: None, ..seq(1, &[7, 8, 9], 15, &[4, 2, 9]) };
+        let plan = StepPlan { seqs: vec![prefill, seq(2, &[5], 32, &[3, 1, 0])], finished: Vec::new() };
+        assert!(!Batch::is_decode(&plan));
+        let (mut words, mut batch) = (vec![99; layout.num_words()], Batch::default());
+        // Twice: nothing of the first step stays.
+        for _ in 0..2 {
+            batch.fill(&plan, 100, Padding { seqs: 3, tokens: 6 }, (&layout, &mut words));
+            let array = |range: &std::ops::Range<usize>, len: usize| &words[range.start..][..len];
+            assert_eq!(array(&layout.input_ids, 6), [7, 8, 9, 5, 0, 0]);
+            assert_eq!(array(&layout.positions, 6), [15, 16, 17, 32, 0, 0]);
+            assert_eq!(array(&layout.slot_mapping, 6), [4 * 16 + 15, 2 * 16, 2 * 16 + 1, 0, NO_SLOT, NO_SLOT]);
+            assert_eq!(array(&layout.seq_lens, 3), [18, 33, 0]);
+            assert_eq!(array(&layout.cu_seqlens, 4), [0, 3, 4, 4]);
+            assert_eq!(array(&layout.table_starts, 3), [0, 2, 0]);
+            assert_eq!(array(&layout.block_tables, 5), [4, 2, 3, 1, 0]);
+            assert_eq!(array(&layout.logit_tokens, 3), [3, NO_ROW, NO_ROW]);
+            assert_eq!((batch.num_tokens, batch.num_seqs, batch.num_rows), (4, 2, 1));
+            assert_eq!(batch.used_words, layout.block_tables.start + 5);
+            batch.plan_attention(2, (&layout, &mut words));
+            assert_eq!(words[layout.decode_seqs.start], 1);
+            assert_eq!(words[layout.tiles.start..][..8], [0, 2, 1, 0, 0, 0, 2, 0], "the longest tile first");
+        }
+    }
+
+    #[test]
+    fn a_row_whose_changes_find_no_room_is_left_to_the_host() {
+        let layout = BatchLayout::new(BatchLimits { max_tokens: 2, max_seqs: 2, blocks_per_seq: 100, tile_tokens: 2 });
+        let penalized = |id: u64, num_recent: u32| {
+            let mut seq = seq(id, &[5], 0, &[0]);
+            let sample = seq.sample.as_mut().unwrap();
+            sample.recent_tokens = (0..num_recent).map(TokenId).collect();
+            sample.params = Arc::new(SamplingParams {
+                presence_penalty: 1.0,
+                repeat_last_n: u32::MAX,
+                ..SamplingParams::greedy()
+            });
+            seq
+        };
+        let plan = StepPlan { seqs: vec![penalized(1, 2000), penalized(2, 10)], finished: Vec::new() };
+        assert!(Batch::is_decode(&plan));
+        let (mut words, mut batch) = (vec![0; layout.num_words()], Batch::default());
+        batch.fill(&plan, 5000, Padding { seqs: 2, tokens: 2 }, (&layout, &mut words));
+        assert_eq!(batch.params.iter().map(|p| p.needs_host()).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(batch.changes.len(), 10);
+    }
+}

@@ -1,0 +1,49 @@
+//! Decode steps captured once for each batch bucket and replayed.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    device::Graph,
+    error::CudaError,
+    forward::{AttentionShape, Forward, StepShape},
+};
+
+/// Sequences of the captured batches, up to the executor's own limit.
+const BUCKETS: &[usize] =
+    &[1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256];
+
+/// The graphs by their number of sequences.
+pub(crate) struct DecodeGraphs(BTreeMap<usize, Graph>);
+
+impl DecodeGraphs {
+    /// No graphs: every step is launched kernel by kernel.
+    pub(crate) fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Captures every bucket up to `max_seqs` sequences.
+    pub(crate) fn capture(forward: &Forward, max_seqs: usize) -> Result<Self, CudaError> {
+        let buckets = BUCKETS.iter().copied().filter(|&n| n < max_seqs).chain([max_seqs.min(256)]);
+        let graphs = buckets.map(|seqs| {
+            let graph = Graph::capture(&forward.device, || forward.run(decode_shape(seqs), None))?;
+            graph.upload()?;
+            Ok((seqs, graph))
+        });
+        graphs.collect::<Result<_, CudaError>>().map(Self)
+    }
+
+    /// The smallest graph that serves so many sequences, and its own number of them.
+    pub(crate) fn serving(&self, seqs: usize) -> Option<(usize, &Graph)> {
+        self.0.range(seqs..).next().map(|(&bucket, graph)| (bucket, graph))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A step of so many sequences that decode.
+pub(crate) fn decode_shape(seqs: usize) -> StepShape {
+    StepShape { tokens: seqs, seqs, rows: seqs, attention: AttentionShape::Decode }
+}

@@ -1,0 +1,83 @@
+//! What an executor is asked to hold.
+
+use exec::Capacity;
+use model::DecoderSpec;
+use types::BLOCK_SIZE;
+
+use crate::{CudaError, KvType};
+
+/// Sizes and choices, fixed once the executor is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CudaOptions {
+    /// The device's number among the visible ones.
+    pub ordinal: usize,
+    /// KV blocks; `None` takes what the device's memory leaves, up to what all sequences could use.
+    pub num_blocks: Option<usize>,
+    /// Sequences in one step at most.
+    pub max_num_seqs: usize,
+    /// Tokens in one step at most.
+    pub max_num_batched_tokens: usize,
+    /// Tokens in one sequence at most; lowered to what the KV blocks hold.
+    pub max_model_len: usize,
+    /// How keys and values are stored.
+    pub kv_type: KvType,
+    /// Memory that stays free for others, in bytes.
+    pub margin_bytes: usize,
+    /// Whether decode steps are replayed from captured graphs.
+    pub use_graphs: bool,
+}
+
+impl Default for CudaOptions {
+    fn default() -> Self {
+        Self {
+            ordinal: 0,
+            num_blocks: None,
+            max_num_seqs: 64,
+            max_num_batched_tokens: 2048,
+            max_model_len: 4096,
+            kv_type: KvType::F16,
+            margin_bytes: 256 << 20,
+            use_graphs: true,
+        }
+    }
+}
+
+/// Block ids and slots are 32-bit.
+const MAX_BLOCKS: usize = u32::MAX as usize / BLOCK_SIZE;
+
+impl CudaOptions {
+    /// Checks the sizes.
+    pub(crate) fn validate(&self) -> Result<(), CudaError> {
+        let limits = [
+            ("num_blocks", self.num_blocks.unwrap_or(1), MAX_BLOCKS),
+            ("max_num_seqs", self.max_num_seqs, 1024),
+            ("max_num_batched_tokens", self.max_num_batched_tokens, 65_536),
+            ("max_model_len", self.max_model_len, 1 << 24),
+        ];
+        match limits.into_iter().find(|(_, value, limit)| *value == 0 || value > limit) {
+            None => Ok(()),
+            Some((name, value, limit)) => Err(CudaError::Unsupported(format!("{name} is {value}; 1 to {limit} may be"))),
+        }
+    }
+
+    /// Blocks that all sequences could fill at most.
+    pub(crate) fn max_useful_blocks(&self) -> usize {
+        (self.max_num_seqs * self.blocks_per_seq()).min(MAX_BLOCKS)
+    }
+
+    /// Blocks of the longest sequence.
+    pub(crate) fn blocks_per_seq(&self) -> usize {
+        self.max_model_len.div_ceil(BLOCK_SIZE)
+    }
+
+    /// What the executor holds with so many blocks.
+    pub(crate) fn capacity(&self, spec: &DecoderSpec, num_blocks: usize) -> Capacity {
+        Capacity {
+            num_blocks,
+            max_num_seqs: self.max_num_seqs,
+            max_num_batched_tokens: self.max_num_batched_tokens,
+            max_model_len: self.max_model_len.min(num_blocks * BLOCK_SIZE),
+            vocab_size: spec.vocab_size,
+        }
+    }
+}

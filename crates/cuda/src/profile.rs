@@ -1,0 +1,85 @@
+//! Where a decode step's time goes: every stage captured alone, over all layers, and replayed.
+
+use std::sync::Arc;
+
+use exec::{Capacity, SampleSpec, SeqStep, StageTime, StepPlan};
+use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
+
+use crate::{
+    device::{Event, Graph},
+    error::CudaError,
+    forward::{Forward, StepShape},
+    ops::matmul::Matrix,
+    stage::Stage,
+    weights::Weight,
+};
+
+/// Replays that are timed together.
+const REPLAYS: usize = 20;
+
+/// A step in which so many sequences, with blocks of their own, decode their token at `context`.
+pub(crate) fn decode_plan(capacity: &Capacity, num_seqs: usize, context: usize) -> Result<StepPlan, CudaError> {
+    let per_seq = (context + 1).div_ceil(BLOCK_SIZE);
+    let needed = per_seq * num_seqs;
+    if needed > capacity.num_blocks || num_seqs > capacity.max_num_seqs || context >= capacity.max_model_len {
+        return Err(CudaError::Unsupported(format!(
+            "{num_seqs} sequences of {context} tokens need {needed} KV blocks; the limits are {} blocks, {} sequences, {} tokens",
+            capacity.num_blocks, capacity.max_num_seqs, capacity.max_model_len
+        )));
+    }
+    let params = Arc::new(SamplingParams::default());
+    let seqs = (0..num_seqs).map(|seq| SeqStep {
+        seq_id: SeqId(seq as u64),
+        token_ids: vec![TokenId((seq % capacity.vocab_size) as u32)],
+        num_computed_tokens: context,
+        block_table: Arc::new((seq * per_seq..(seq + 1) * per_seq).map(|block| BlockId(block as u32)).collect()),
+        sample: Some(SampleSpec {
+            params: Arc::clone(&params),
+            uniform: 0.5,
+            recent_tokens: Vec::new(),
+            want_logits: false,
+        }),
+    });
+    Ok(StepPlan { seqs: seqs.collect(), finished: Vec::new() })
+}
+
+/// Times the stages of a step whose metadata is on the device.
+pub(crate) fn profile(forward: &Forward, shape: StepShape, context: usize) -> Result<Vec<StageTime>, CudaError> {
+    let stages = std::iter::once(None).chain(Stage::ALL.map(Some));
+    let times = stages.map(|stage| {
+        let graph = Graph::capture(&forward.device, || forward.run(shape, stage))?;
+        let micros = time(forward, &graph)?;
+        let bytes = match stage {
+            Some(stage) => stage_bytes(forward, stage, shape.seqs * context),
+            None => Stage::ALL.into_iter().map(|stage| stage_bytes(forward, stage, shape.seqs * context)).sum(),
+        };
+        Ok(StageTime { stage: stage.map_or("step", Stage::name), micros, bytes })
+    });
+    times.collect()
+}
+
+fn time(forward: &Forward, graph: &Graph) -> Result<f64, CudaError> {
+    let (start, end) = (Event::new(&forward.device)?, Event::new(&forward.device)?);
+    graph.launch()?;
+    start.record()?;
+    for _ in 0..REPLAYS {
+        graph.launch()?;
+    }
+    end.record()?;
+    Ok(start.micros_until(&end)? / REPLAYS as f64)
+}
+
+/// Weights, keys and values that a stage reads, over all layers; `kv_tokens` over all sequences.
+fn stage_bytes(forward: &Forward, stage: Stage, kv_tokens: usize) -> usize {
+    let matrix = |weight: &Weight| Matrix::layout(weight.matrix()).read_bytes();
+    let layers = &forward.model.weights.layers;
+    match stage {
+        Stage::Qkv => layers.iter().map(|l| matrix(&l.attn_q.weight) + matrix(&l.attn_k.weight) + matrix(&l.attn_v.weight)).sum(),
+        Stage::Attention => kv_tokens * forward.cache.bytes_per_token(),
+        Stage::AttnOutput => layers.iter().map(|l| matrix(&l.attn_output.weight)).sum(),
+        Stage::GateUp => layers.iter().map(|l| matrix(&l.ffn_gate.weight) + matrix(&l.ffn_up.weight)).sum(),
+        Stage::FfnDown => layers.iter().map(|l| matrix(&l.ffn_down.weight)).sum(),
+        Stage::Logits => forward.model.output().layout().read_bytes(),
+        Stage::Embed | Stage::Norm | Stage::RopeKv | Stage::GatedAct | Stage::OutputNorm | Stage::Sampling => 0,
+    }
+}

@@ -1,0 +1,162 @@
+//! Whole models on the GPU against what `transformers` computes for them, alone and in batches.
+
+use cuda::{CudaExecutor, CudaOptions, KvType};
+
+use crate::{
+    data::{self, Golden},
+    runner::{NUM_BLOCKS, Sequence, generate, run},
+    support::has_gpu,
+};
+
+/// Weights and inputs of products in f16, keys and values too: 11 bits of mantissa in each. The golden files' README
+/// gives 0.01 for f16 inputs and up to 0.04 for f16 keys and values, at a standard deviation of 2.4.
+const F16: f32 = 0.06;
+/// Int8 inputs with a scale per 32, as one token alone has them: the README gives 0.2 to 0.7.
+const INT8: f32 = 0.7;
+/// Int8 keys and values on top of f16.
+const Q8_KV: f32 = 0.25;
+
+fn options() -> CudaOptions {
+    CudaOptions {
+        num_blocks: Some(NUM_BLOCKS),
+        max_num_seqs: 8,
+        max_num_batched_tokens: 256,
+        max_model_len: 256,
+        ..CudaOptions::default()
+    }
+}
+
+fn executor(golden: &Golden, options: CudaOptions) -> CudaExecutor {
+    CudaExecutor::new(&golden.gguf, options, &mut |_| {}).expect("a model that the GPU takes")
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "two rows of logits");
+    // `max` would drop a NaN.
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |max, d| if d > max || d.is_nan() { d } else { max })
+}
+
+/// Logits after every prompt, computed in chunks of so many tokens.
+fn check_logits(golden: &Golden, options: CudaOptions, chunk: usize, bound: f32) {
+    let mut executor = executor(golden, options);
+    for prompt in &golden.prompts {
+        let (logits, _) = generate(&mut executor, Sequence::new(1, &prompt.ids, |i| i), chunk, 1);
+        let difference = largest_difference(&logits, &prompt.last_logits);
+        println!("{}: {} tokens by {chunk}: {difference:.4} of {bound}", golden.name, prompt.ids.len());
+        assert!(difference <= bound, "{}, chunks of {chunk}: logits differ by {difference}", golden.name);
+    }
+}
+
+/// Greedy continuations with and without captured graphs.
+fn check_greedy(golden: &Golden) {
+    for use_graphs in [true, false] {
+        let mut executor = executor(golden, CudaOptions { use_graphs, ..options() });
+        for prompt in &golden.prompts {
+            let num_tokens = prompt.greedy_ids.len();
+            let (_, ids) = generate(&mut executor, Sequence::new(1, &prompt.ids, |i| i), 256, num_tokens);
+            assert_eq!(ids, prompt.greedy_ids, "{}, graphs {use_graphs}: greedy continuation", golden.name);
+        }
+    }
+}
+
+fn check_float_model(model: &'static str, golden: &str) {
+    if !has_gpu() {
+        return;
+    }
+    let Some(golden) = data::open(model, golden) else { return };
+    for chunk in [256, 7, 1] {
+        check_logits(&golden, options(), chunk, F16);
+    }
+    check_greedy(&golden);
+}
+
+fn check_quantized_model(model: &'static str) {
+    if !has_gpu() {
+        return;
+    }
+    let Some(golden) = data::open(model, model) else { return };
+    // Several tokens are multiplied in f16, one alone in int8.
+    check_logits(&golden, options(), 256, F16);
+    check_logits(&golden, options(), 1, INT8);
+    check_logits(&golden, CudaOptions { kv_type: KvType::Q8_0, ..options() }, 256, Q8_KV);
+}
+
+macro_rules! golden_tests {
+    ($check:ident: $($test:ident($($file:literal),+);)*) => {
+        $(#[test] fn $test() { $check($($file),+); })*
+    };
+}
+
+golden_tests! { check_float_model:
+    llama3_gqa("llama3_gqa.f16", "llama3_gqa");
+    llama_spm_tied("llama_spm_tied.f16", "llama_spm_tied");
+    mistral("mistral.f16", "mistral");
+    stories260k_f16("stories260k.f16", "stories260k");
+    stories260k_f32("stories260k.f32", "stories260k");
+    qwen2("qwen2.f16", "qwen2");
+    qwen3("qwen3.f16", "qwen3");
+    gemma3("gemma3.f16", "gemma3");
+}
+
+golden_tests! { check_quantized_model:
+    q4_0("quantized/qwen3.q4_0");
+    q4_k_m("quantized/qwen3.q4_k_m");
+    q5_k_m("quantized/qwen3.q5_k_m");
+    q6_k("quantized/qwen3.q6_k");
+    q8_0("quantized/qwen3.q8_0");
+}
+
+/// Six sequences in chunks of their own sizes, so that prefills and decodes mix, over scattered blocks.
+#[test]
+fn other_sequences_change_no_text() {
+    if !has_gpu() {
+        return;
+    }
+    for model in ["llama3_gqa", "qwen3", "gemma3", "mistral"] {
+        let file: &'static str = format!("{model}.f16").leak();
+        let Some(golden) = data::open(file, model) else { continue };
+        let mut executor = executor(&golden, options());
+        let prompts: Vec<_> = golden.prompts.iter().chain(&golden.prompts).collect();
+        let sequence = |s: usize| Sequence::new(s as u64, &prompts[s].ids, |i| (i * 6 + s) % NUM_BLOCKS);
+        let mut sequences: Vec<_> = (0..prompts.len()).map(sequence).collect();
+        for _ in 0..120 {
+            let active = |s: &usize| sequences[*s].continuation(prompts[*s].ids.len()).len() < 32;
+            let active: Vec<_> = (0..sequences.len()).filter(active).collect();
+            let steps: Vec<_> = active.iter().map(|&s| sequences[s].step(3 + s)).collect();
+            let sampled: Vec<_> =
+                active.into_iter().zip(&steps).filter(|(_, step)| step.sample.is_some()).map(|(s, _)| s).collect();
+            for (s, output) in sampled.into_iter().zip(run(&mut executor, steps)) {
+                sequences[s].push(&output);
+            }
+        }
+        for (s, prompt) in prompts.iter().enumerate() {
+            let found = sequences[s].continuation(prompt.ids.len());
+            assert_eq!(found, prompt.greedy_ids, "{model}: sequence {s} beside others");
+        }
+    }
+}
+
+#[test]
+fn reruns_are_equal_to_the_bit() {
+    if !has_gpu() {
+        return;
+    }
+    let Some(golden) = data::open("quantized/qwen3.q4_k_m", "quantized/qwen3.q4_k_m") else { return };
+    let once = || {
+        let mut executor = executor(&golden, options());
+        let answer = |p: &data::Prompt| generate(&mut executor, Sequence::new(1, &p.ids, |i| i), 64, 32);
+        golden.prompts.iter().map(answer).collect::<Vec<_>>()
+    };
+    assert!(once() == once(), "logits or tokens differ between two runs");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_advice() {
+    if !has_gpu() {
+        return;
+    }
+    let Some(golden) = data::open("llama3_gqa.f16", "llama3_gqa") else { return };
+    let options = CudaOptions { num_blocks: Some(200_000_000), ..options() };
+    let error = CudaExecutor::new(&golden.gguf, options, &mut |_| {}).err().expect("too many blocks").to_string();
+    assert!(error.contains("lacks") && error.contains("--ctx-size"), "{error}");
+}
