@@ -1,5 +1,7 @@
 //! The engine's counters under both sets of names, read when someone asks.
 
+use std::collections::HashMap;
+
 use engine::{Capacity, EngineStats};
 use prometheus::{Counter, Gauge, Opts, Registry, core::Collector, proto::MetricFamily};
 
@@ -13,6 +15,7 @@ const BLOCK_SIZE: usize = types::BLOCK_SIZE;
 struct Snapshot {
     registry: Registry,
     prefix: &'static str,
+    labels: HashMap<String, String>,
 }
 
 impl Snapshot {
@@ -29,7 +32,7 @@ impl Snapshot {
     }
 
     fn options(&self, name: &str, help: &str) -> Opts {
-        Opts::new(format!("{}:{name}", self.prefix), help)
+        Opts::new(format!("{}:{name}", self.prefix), help).const_labels(self.labels.clone())
     }
 
     fn add(&self, metric: impl Collector + 'static) {
@@ -39,7 +42,7 @@ impl Snapshot {
 
 /// llama-server's names.
 pub(super) fn llama_server(stats: &EngineStats) -> Vec<MetricFamily> {
-    let all = Snapshot { registry: Registry::new(), prefix: "llamacpp" };
+    let all = Snapshot { registry: Registry::new(), prefix: "llamacpp", labels: HashMap::new() };
     let (prompt_seconds, seconds) = (stats.prefill_time.as_secs_f64(), stats.decode_time.as_secs_f64());
     all.counter("prompt_tokens_total", "Prompt tokens computed", stats.prompt_tokens as f64);
     all.counter("prompt_tokens_cached_total", "Prompt tokens found in the cache", stats.prefix_hits as f64);
@@ -61,8 +64,7 @@ pub(super) fn llama_server(stats: &EngineStats) -> Vec<MetricFamily> {
 
 /// vLLM's names.
 pub(super) fn vllm(stats: &EngineStats, capacity: Capacity, model_id: &str) -> Vec<MetricFamily> {
-    let registry = Registry::new_custom(None, Some(vllm_labels(model_id))).expect("a registry without a prefix");
-    let all = Snapshot { registry, prefix: "vllm" };
+    let all = Snapshot { registry: Registry::new(), prefix: "vllm", labels: vllm_labels(model_id) };
     all.gauge("num_requests_running", "Requests that run", stats.num_running as f64);
     all.gauge("num_requests_waiting", "Requests that wait", stats.num_waiting as f64);
     let usage = ratio(stats.num_used_blocks as f64, stats.num_blocks as f64);

@@ -6,7 +6,7 @@
 mod engine_stats;
 mod requests;
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use engine::{Capacity, EngineStats, FailReason};
 use prometheus::{TextEncoder, proto::MetricFamily};
@@ -77,6 +77,6 @@ impl Metrics {
 }
 
 /// Labels that vLLM puts on everything.
-fn vllm_labels(model_id: &str) -> std::collections::HashMap<String, String> {
+fn vllm_labels(model_id: &str) -> HashMap<String, String> {
     [("model_name", model_id), ("engine", "0")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
 }

@@ -47,12 +47,14 @@ pub(super) struct Requests {
 impl Requests {
     pub(super) fn new(model_id: &str, capacity: Capacity) -> Self {
         const NAMES: &str = "the names are literals and differ from each other";
-        let registry = Registry::new_custom(None, Some(vllm_labels(model_id))).expect("a registry without a prefix");
-        let ended = Opts::new("vllm:request_success_total", "Requests by how they ended");
+        // The labels are given to each metric and not to the registry, which would write them in a random order.
+        let (registry, labels) = (Registry::new(), vllm_labels(model_id));
+        let ended = Opts::new("vllm:request_success_total", "Requests by how they ended").const_labels(labels.clone());
         let ended = IntCounterVec::new(ended, &["finished_reason"]).expect(NAMES);
         registry.register(Box::new(ended.clone())).expect(NAMES);
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            let options = HistogramOpts::new(format!("vllm:{name}"), help).buckets(buckets.to_vec());
+            let options = HistogramOpts::new(format!("vllm:{name}"), help);
+            let options = options.buckets(buckets.to_vec()).const_labels(labels.clone());
             let histogram = Histogram::with_opts(options).expect(NAMES);
             registry.register(Box::new(histogram.clone())).expect(NAMES);
             histogram

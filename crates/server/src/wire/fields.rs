@@ -92,9 +92,9 @@ pub(crate) fn int(name: &str, value: &Json, range: RangeInclusive<i64>) -> Resul
     if range.contains(&number) { Ok(number) } else { Err(out_of_range(name, &range, value)) }
 }
 
-fn out_of_range<T: std::fmt::Display>(name: &str, range: &RangeInclusive<T>, found: &Json) -> ApiError {
+fn out_of_range<T: std::fmt::Debug>(name: &str, range: &RangeInclusive<T>, found: &Json) -> ApiError {
     let (low, high) = (range.start(), range.end());
-    ApiError::invalid(format!("Field '{name}': Value must be between {low} and {high}, but is {found}"))
+    ApiError::invalid(format!("Field '{name}': Value must be between {low:?} and {high:?}, but is {found}"))
 }
 
 pub(crate) fn wrong_type(name: &str, expected: &str, found: &Json) -> ApiError {

@@ -22,8 +22,8 @@ const SAMPLERS: &[(&str, IsOff)] = &[
 ];
 /// Further output that cannot be given.
 const OUTPUT: &[(&str, &str)] = &[
-    ("post_sampling_probs", "probabilities are those of the model, before the sampler chain"),
-    ("return_progress", "the progress of a prompt is not reported yet"),
+    ("post_sampling_probs", "is not supported, probabilities are those of the model before the sampler chain"),
+    ("return_progress", "is not supported yet"),
 ];
 
 /// The chain that can be asked for by name: every sampler that can be on, in the one order there is.
@@ -43,7 +43,7 @@ pub(crate) fn check(fields: &Fields) -> Result<(), ApiError> {
     }
     for (name, why) in OUTPUT {
         if fields.bool(name, false)? {
-            return Err(ApiError::unsupported(format!("Field '{name}': {why}")));
+            return Err(ApiError::unsupported(format!("Field '{name}': true {why}")));
         }
     }
     for name in ["grammar", "json_schema"] {
