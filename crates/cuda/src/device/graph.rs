@@ -18,7 +18,8 @@ impl Graph {
     /// Whatever `work` returns, or [`CudaError::Driver`] when something in it cannot be recorded.
     pub fn capture(device: &Device, work: impl FnOnce() -> Result<(), CudaError>) -> Result<Self, CudaError> {
         let stream = device.stream();
-        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // Relaxed: the driver may load a kernel at its first launch, and other threads may use the device meanwhile.
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         stream.begin_capture(mode).call("cuStreamBeginCapture")?;
         let result = work();
         // An error recorded earlier would make `end_capture` return before it ends the capture.

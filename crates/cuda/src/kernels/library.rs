@@ -81,6 +81,8 @@ impl Kernels {
     /// # Errors
     /// [`CudaError::Kernels`] when there is no such kernel, or the driver does not take its file.
     pub fn get(&self, name: &'static str) -> Result<Kernel, CudaError> {
+        // What is asked about the kernel next goes to the current context.
+        self.device.bind()?;
         let missing = || CudaError::Kernels(format!("no file in kernels/ holds a kernel `{name}`"));
         let file = *self.file_of.get(name).ok_or_else(missing)?;
         // A thread that panicked here left either state whole.
