@@ -84,7 +84,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     for case in cases {
         results.push(measure::run(loaded.executor.as_mut(), case, args.repeat)?);
     }
-    let profiles = if args.profile { profile::run(loaded.executor.as_mut(), &args.batch, args.depth.max(1))? } else { Vec::new() };
+    let profiles =
+        if args.profile { profile::run(loaded.executor.as_mut(), &args.batch, args.depth.max(1))? } else { Vec::new() };
     let report = Report {
         model: args.model.as_ref().map_or_else(|| "demo".to_owned(), |path| path.display().to_string()),
         num_params: gguf.tensors().iter().map(|t| t.num_weights() as u64).sum(),

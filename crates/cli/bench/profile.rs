@@ -18,7 +18,8 @@ pub(super) struct Profile {
 pub(super) fn run(executor: &mut dyn Executor, batches: &[usize], context: usize) -> anyhow::Result<Vec<Profile>> {
     let profiles = batches.iter().map(|&batch| {
         let stages = executor.profile(batch, context)?;
-        let stages = stages.ok_or_else(|| anyhow::anyhow!("--profile needs a GPU: the CPU cannot tell its stages apart"))?;
+        let stages =
+            stages.ok_or_else(|| anyhow::anyhow!("--profile needs a GPU: the CPU cannot tell its stages apart"))?;
         Ok(Profile { batch, context, stages })
     });
     profiles.collect()
