@@ -1,7 +1,9 @@
 //! The real binary over HTTP.
 
+mod bad_input;
 mod clients;
 mod commands;
+mod crowd;
 pub(crate) mod http;
 mod kernels;
 mod lifecycle;

@@ -53,7 +53,6 @@ impl Bound {
         let fail = |source| BindError { address: config.address, source };
         let listener = TcpListener::bind(config.address).await.map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
-        raise_descriptor_limit();
         Ok(Self { listener, address, state: Arc::new(AppState::new(config)) })
     }
 
@@ -124,16 +123,4 @@ async fn drain(state: &AppState) -> Instant {
         let _ = tokio::task::spawn_blocking(move || engine.drain(deadline)).await;
     }
     deadline
-}
-
-/// A descriptor a connection: the usual soft limit of 1024 is soon reached, the hard one is there to be used.
-fn raise_descriptor_limit() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let limit = getrlimit(Resource::Nofile);
-        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-            tracing::warn!(%error, "cannot raise the limit on open files");
-        }
-    }
 }

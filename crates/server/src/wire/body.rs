@@ -1,6 +1,6 @@
 //! Reads a body as a JSON object, within limits on its size, its pace and the number of its values.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::{Body, Bytes},
@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, header},
 };
 use futures_util::StreamExt;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::fields::Fields;
@@ -36,9 +36,8 @@ impl FromRequest<Arc<AppState>> for Fields {
         };
         let share = reader.share;
         heavy::run(state, bytes.len(), move || {
-            // The bytes count until they are parsed.
-            let _share = share;
-            parse(&bytes)
+            let num_bytes = bytes.len();
+            parse(&bytes).map(|map| Fields::new(map, num_bytes, share))
         })
         .await
     }
@@ -102,20 +101,10 @@ impl<'a> Reader<'a> {
 
     /// Reads on for a while and forgets what comes.
     async fn discard(&mut self) {
-        const PATIENCE: Duration = Duration::from_secs(5);
         self.share = None;
-        let limit = self.state.config.max_body_bytes;
-        let drop_all = async {
-            let mut num_bytes = 0;
-            while let Some(Ok(chunk)) = self.body.next().await {
-                num_bytes += chunk.len();
-                if num_bytes > limit {
-                    break;
-                }
-            }
-        };
+        let drop_all = async { while let Some(Ok(_)) = self.body.next().await {} };
         // Whoever sends on after that may miss the answer.
-        let _ = tokio::time::timeout(PATIENCE.min(self.state.config.client_timeout), drop_all).await;
+        let _ = tokio::time::timeout(self.state.config.client_timeout, drop_all).await;
     }
 }
 
@@ -124,14 +113,14 @@ fn too_large(num_bytes: usize, limit: usize) -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
 }
 
-fn parse(bytes: &[u8]) -> Result<Fields, ApiError> {
+fn parse(bytes: &[u8]) -> Result<Map<String, Json>, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|e| ApiError::invalid(format!("the body is not UTF-8: {e}")))?;
     let num_values = num_values(bytes);
     if num_values > MAX_VALUES {
         return Err(ApiError::invalid(format!("the body holds {num_values} JSON values, at most {MAX_VALUES} may be")));
     }
     match serde_json::from_str(text) {
-        Ok(Json::Object(object)) => Ok(Fields::new(object, bytes.len())),
+        Ok(Json::Object(object)) => Ok(object),
         Ok(_) => Err(ApiError::invalid("the body must be a JSON object")),
         Err(e) => Err(ApiError::invalid(format!("the body is not valid JSON: {e}"))),
     }

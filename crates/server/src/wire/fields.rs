@@ -3,6 +3,7 @@
 use std::{ops::RangeInclusive, time::Instant};
 
 use serde_json::{Map, Value as Json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::ApiError;
 
@@ -13,17 +14,19 @@ pub(crate) struct Fields {
     pub(crate) num_bytes: usize,
     /// When it had been read.
     pub(crate) received_at: Instant,
+    /// Their part of the memory that all large bodies share.
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 impl Fields {
-    pub(crate) fn new(map: Map<String, Json>, num_bytes: usize) -> Self {
-        Self { map, num_bytes, received_at: Instant::now() }
+    pub(crate) fn new(map: Map<String, Json>, num_bytes: usize, share: Option<OwnedSemaphorePermit>) -> Self {
+        Self { map, num_bytes, received_at: Instant::now(), _share: share }
     }
 
     /// Fields for tests.
     #[cfg(test)]
     pub(crate) fn from_json(json: Json) -> Self {
-        Self::new(json.as_object().expect("an object").clone(), 0)
+        Self::new(json.as_object().expect("an object").clone(), 0, None)
     }
 
     /// A field that is there and not null.

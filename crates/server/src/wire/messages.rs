@@ -4,13 +4,19 @@ use serde_json::{Map, Value as Json};
 use text::ChatInput;
 
 use super::fields::{Fields, wrong_type};
-use crate::{error::ApiError, state::Model};
+use crate::{
+    error::ApiError,
+    state::{Loaded, Model},
+};
+
+/// Templates may leave out parts of what was said, such as old thoughts; never so much of it.
+const MAX_CONTEXTS: usize = 4;
 
 /// Renders the conversation in `messages`. A last message of the assistant is not closed: the answer continues it.
 ///
 /// # Errors
 /// When a message is malformed, or the template refuses the conversation.
-pub(crate) fn render(fields: &Fields, model: &Model) -> Result<String, ApiError> {
+pub(crate) fn render(fields: &Fields, loaded: &Loaded) -> Result<String, ApiError> {
     refuse_tools(fields)?;
     let mut messages = match fields.get("messages") {
         Some(Json::Array(list)) => {
@@ -22,6 +28,8 @@ pub(crate) fn render(fields: &Fields, model: &Model) -> Result<String, ApiError>
     if messages.is_empty() {
         return Err(ApiError::invalid("Field 'messages': the list is empty, at least one message is needed"));
     }
+    refuse_hopeless(&messages, loaded)?;
+    let model = &loaded.model;
     let prefill = take_prefill(&mut messages)?;
     let generation_prompt = fields.bool("add_generation_prompt", true)?;
     let kwargs = kwargs(fields)?;
@@ -34,6 +42,16 @@ pub(crate) fn render(fields: &Fields, model: &Model) -> Result<String, ApiError>
     drop_added_tokens(&mut text, model);
     text += prefill.as_deref().unwrap_or_default();
     Ok(text)
+}
+
+/// Templates are programs: what cannot fit anyway is not put through them.
+fn refuse_hopeless(messages: &[Json], loaded: &Loaded) -> Result<(), ApiError> {
+    let num_bytes: usize = messages.iter().filter_map(|m| Some(m.get("content")?.as_str()?.len())).sum();
+    let at_least = num_bytes / loaded.longest_piece;
+    if at_least / MAX_CONTEXTS >= loaded.num_ctx() {
+        return Err(ApiError::context_exceeded(at_least, loaded.num_ctx()));
+    }
+    Ok(())
 }
 
 fn refuse_tools(fields: &Fields) -> Result<(), ApiError> {
