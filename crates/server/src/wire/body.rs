@@ -161,7 +161,7 @@ mod tests {
             (b"{\"a\":NaN}", "JSON"),
         ];
         for (body, word) in cases {
-            let error = parse(body).err().expect("refused").json().to_string();
+            let error = parse(body).expect_err("refused").json().to_string();
             assert!(error.contains(word), "{error}");
         }
         let deep = "[".repeat(1000);
@@ -171,6 +171,6 @@ mod tests {
     #[test]
     fn millions_of_values_are_refused_before_they_take_memory() {
         let body = format!("{{\"a\":[{}0]}}", "0,".repeat(5 << 20));
-        assert!(parse(body.as_bytes()).err().expect("refused").json().to_string().contains("4194304"));
+        assert!(parse(body.as_bytes()).expect_err("refused").json().to_string().contains("4194304"));
     }
 }
