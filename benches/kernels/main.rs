@@ -1,5 +1,7 @@
 //! `cargo bench --bench kernels [OP...]`: every operator on the shapes of real models, beside the device's limits.
 
+#![allow(clippy::print_stdout, reason = "printing is what a bench is for")]
+
 mod attention;
 mod embed;
 mod gated_act;

@@ -2,7 +2,7 @@
 
 use cuda::{
     CudaError,
-    device::{Buffer, Event, Graph},
+    device::{Event, Graph},
     gpu::Gpu,
 };
 
@@ -10,17 +10,17 @@ use cuda::{
 const REPLAYS: usize = 7;
 
 /// A GPU and what it can do at best.
-pub struct Bench {
-    pub gpu: Gpu,
+pub(crate) struct Bench {
+    pub(crate) gpu: Gpu,
     /// Bytes per second that a device-to-device copy reads and writes.
-    pub copy_bandwidth: f64,
+    pub(crate) copy_bandwidth: f64,
 }
 
 impl Bench {
     /// Opens the first device and measures its copy bandwidth.
-    pub fn open() -> Result<Self, CudaError> {
+    pub(crate) fn open() -> Result<Self, CudaError> {
         let gpu = Gpu::open(0)?;
-        let copy_bandwidth = copy_bandwidth(&gpu)?;
+        let copy_bandwidth = cuda::copy_bandwidth(&gpu.device)?;
         let info = gpu.device.info();
         println!("{}, {} SMs, kernels for sm_{}", info.name, info.num_sms, gpu.device.arch().number());
         println!("copy bandwidth {:.0} GB/s\n", copy_bandwidth / 1e9);
@@ -30,7 +30,7 @@ impl Bench {
     /// Microseconds of one launch: `launch(i)` for `i` in `0..launches`, recorded once, replayed and timed together.
     /// Rotate over enough memory with `i` that the second-level cache does not serve what a real step would not find
     /// there.
-    pub fn time_us(
+    pub(crate) fn time_us(
         &self,
         launches: usize,
         mut launch: impl FnMut(usize) -> Result<(), CudaError>,
@@ -50,28 +50,14 @@ impl Bench {
     }
 
     /// Prints a line: time, bytes per second and share of the copy bandwidth.
-    pub fn report_bytes(&self, op: &str, shape: &str, us: f64, bytes: usize) {
+    pub(crate) fn report_bytes(&self, op: &str, shape: &str, us: f64, bytes: usize) {
         let rate = bytes as f64 / (us * 1e-6);
         let share = 100.0 * rate / self.copy_bandwidth;
         println!("{op:<22} {shape:<44} {us:>10.2} us {:>8.0} GB/s {share:>6.1} %", rate / 1e9);
     }
 
     /// Prints a line: time and floating-point operations per second.
-    pub fn report_flops(&self, op: &str, shape: &str, us: f64, flops: f64) {
+    pub(crate) fn report_flops(&self, op: &str, shape: &str, us: f64, flops: f64) {
         println!("{op:<22} {shape:<44} {us:>10.2} us {:>8.1} TFLOP/s", flops / (us * 1e-6) / 1e12);
     }
-}
-
-fn copy_bandwidth(gpu: &Gpu) -> Result<f64, CudaError> {
-    const BYTES: usize = 1 << 30;
-    let [from, to] = [Buffer::new(&gpu.device, BYTES, "bench")?, Buffer::new(&gpu.device, BYTES, "bench")?];
-    let (start, end) = (Event::new(&gpu.device)?, Event::new(&gpu.device)?);
-    let mut best = f64::MAX;
-    for _ in 0..5 {
-        start.record()?;
-        gpu.device.copy(to.all::<u8>(), from.all::<u8>())?;
-        end.record()?;
-        best = best.min(start.micros_until(&end)?);
-    }
-    Ok(2.0 * BYTES as f64 / (best * 1e-6))
 }

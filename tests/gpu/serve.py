@@ -8,6 +8,7 @@ cut into chunks and sequences are preempted. Greedy and seeded answers must be t
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -55,7 +56,7 @@ class Server:
         self.command = [*command, "--host", "127.0.0.1", "--port", "0", "--log-format", "json", *flags]
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True, env={**os.environ, "LLCUDA_LOG": "info"})
         for line in self.process.stderr:
             event = json.loads(line) if line.startswith("{") else {"message": line}
             if event.get("message") == "ready":
@@ -99,7 +100,8 @@ def together(port, texts):
 
 def main():
     command = [sys.argv[1], "serve", *sys.argv[2:]]
-    many = ["--parallel", "64", "--kv-unified"]
+    # Else one sequence alone is multiplied in int8, a batch in f16.
+    many = ["--parallel", "64", "--kv-unified", "--batch-invariant"]
     setups = [
         ("64 at once", many),
         ("no prefix cache", [*many, "--no-cache-prompt"]),

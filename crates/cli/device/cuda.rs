@@ -1,7 +1,7 @@
 //! An NVIDIA GPU as a device.
 
 use anyhow::Context;
-use cuda::{CudaExecutor, CudaOptions, KvType};
+use cuda::{CudaExecutor, CudaOptions, KvType, LoneToken};
 use gguf::Gguf;
 use types::BLOCK_SIZE;
 
@@ -22,6 +22,7 @@ pub(super) fn load(gguf: &Gguf, args: &DeviceArgs, wanted: &Wanted, bar: &LoadBa
         max_num_batched_tokens: wanted.num_batched_tokens,
         max_model_len: wanted.seq_tokens.unwrap_or(spec.context_length).min(wanted.num_tokens.unwrap_or(usize::MAX)),
         kv_type,
+        lone_token: if args.batch_invariant { LoneToken::AsInBatch } else { LoneToken::Fast },
         margin_bytes: usize::try_from(args.fit_target << 20).unwrap_or(usize::MAX),
         ..CudaOptions::default()
     };

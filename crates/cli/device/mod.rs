@@ -36,6 +36,10 @@ pub(crate) struct DeviceArgs {
     /// How values are kept (-ctv); must equal the keys' type
     #[arg(long, value_enum, default_value = "f16", env = "LLAMA_ARG_CACHE_TYPE_V")]
     pub(crate) cache_type_v: CacheType,
+    /// Compute a token that is alone in its step as one in a batch (GPU): an answer then does not depend on who else is
+    /// served; a single user waits a little longer
+    #[arg(long)]
+    pub(crate) batch_invariant: bool,
     /// MiB of the device's memory to leave free (-fitt) where the context size follows from the memory
     #[arg(long, default_value_t = 1024, env = "LLAMA_ARG_FIT_TARGET")]
     pub(crate) fit_target: u64,

@@ -286,11 +286,8 @@ mod tests {
             let mut seq = seq(id, &[5], 0, &[0]);
             let sample = seq.sample.as_mut().unwrap();
             sample.recent_tokens = (0..num_recent).map(TokenId).collect();
-            sample.params = Arc::new(SamplingParams {
-                presence_penalty: 1.0,
-                repeat_last_n: u32::MAX,
-                ..SamplingParams::greedy()
-            });
+            sample.params =
+                Arc::new(SamplingParams { presence_penalty: 1.0, repeat_last_n: u32::MAX, ..SamplingParams::greedy() });
             seq
         };
         let plan = StepPlan { seqs: vec![penalized(1, 2000), penalized(2, 10)], finished: Vec::new() };

@@ -99,7 +99,7 @@ impl CudaExecutor {
         };
         let cache = KvCache::new(&gpu.device, kv_layout, num_blocks)?;
         let capacity = options.capacity(&model.spec, num_blocks);
-        let forward = Forward::new(&gpu, model, cache, (layout, options.kv_type), &sizes)?;
+        let forward = Forward::new(&gpu, model, cache, (layout, &options), &sizes)?;
         let mut executor = Self {
             words: Pinned::new(&gpu.device, forward.layout.num_words())?,
             results: Pinned::new(&gpu.device, options.max_num_seqs)?,

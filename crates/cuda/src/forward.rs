@@ -7,6 +7,7 @@
 use model::{Attention as AttentionSpec, DecoderSpec, Ffn, LayerSpec, Linear, Rope};
 
 use crate::{
+    CudaOptions, LoneToken,
     batch::BatchLayout,
     buffers::{Buffers, Sizes},
     device::{Buffer, Device, Span},
@@ -18,7 +19,7 @@ use crate::{
         attention::{Attention, AttentionInputs, AttentionMeta, AttentionWorkspace, DecodeSeqs, HeadShape},
         embed::{Embed, EmbedCall},
         gated_act::{GatedAct, GatedActCall},
-        matmul::{Matmul, MatmulCall, Matrix, QuantizeAct, Segment},
+        matmul::{ActivationKind, Matmul, MatmulCall, Matrix, QuantizeAct, Segment},
         rms_norm::{Branch, RmsNorm, RmsNormCall, Rows},
         rope::{RopeKv, RopeKvInputs},
         sampling::{Sampling, SamplingCall},
@@ -26,9 +27,6 @@ use crate::{
     stage::Stage,
     weights::{Model, Weight},
 };
-
-/// The matrix products' own memory: sums of splits, cuBLAS with its workspace, weights in f16 on their way to it.
-const MATMUL_BYTES: usize = 320 << 20;
 
 /// The size of a step, with padding: what the grids depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +55,7 @@ pub(crate) struct Forward {
     /// The step's metadata, as the layout says.
     pub(crate) meta: Buffer,
     pub(crate) sampling: Sampling,
+    lone_token: LoneToken,
     ops: Ops,
     buffers: Buffers,
     attention_workspace: AttentionWorkspace,
@@ -85,16 +84,17 @@ impl Forward {
         gpu: &Gpu,
         model: Model,
         cache: KvCache,
-        (layout, kv_type): (BatchLayout, KvType),
+        (layout, options): (BatchLayout, &CudaOptions),
         sizes: &Sizes,
     ) -> Result<Self, CudaError> {
         let shapes = head_shapes(&model.spec);
         let max_seqs = layout.seq_lens.len();
-        let (layers, ropes) = layer_ops(gpu, &model, kv_type)?;
+        let (layers, ropes) = layer_ops(gpu, &model, options.kv_type)?;
         Ok(Self {
             device: gpu.device.clone(),
             meta: Buffer::new(&gpu.device, 4 * layout.num_words(), "metadata of steps")?,
             sampling: Sampling::new(gpu, sizes.logit_rows, sizes.vocab)?,
+            lone_token: options.lone_token,
             ops: Ops {
                 embed: Embed::new(gpu)?,
                 rms_norm: RmsNorm::new(gpu)?,
@@ -117,7 +117,7 @@ impl Forward {
     pub(crate) fn num_bytes(gpu: &Gpu, spec: &DecoderSpec, layout: &BatchLayout, sizes: &Sizes) -> usize {
         let attention = AttentionWorkspace::num_bytes(&gpu.device, &head_shapes(spec), layout.seq_lens.len());
         let sampling = Sampling::num_bytes(sizes.logit_rows, sizes.vocab);
-        sizes.num_bytes() + attention + sampling + 4 * layout.num_words() + MATMUL_BYTES
+        sizes.num_bytes() + attention + sampling + 4 * layout.num_words() + Matmul::num_bytes(gpu)
     }
 
     /// The logits of the last step, `[rows, vocab_size]`.
@@ -135,6 +135,14 @@ impl Forward {
         }
         step.logits()?;
         step.sampling()
+    }
+
+    /// What inputs a product of these matrices wants.
+    fn activation_kind(&self, matrices: &[&Matrix], tokens: usize) -> ActivationKind {
+        match self.lone_token {
+            LoneToken::Fast => self.ops.matmul.activation_kind(matrices, tokens),
+            LoneToken::AsInBatch => ActivationKind::Half,
+        }
     }
 
     /// A part of the metadata.
@@ -270,7 +278,7 @@ impl Step<'_> {
         }
         let f = self.forward;
         let (spec, output) = (&f.model.spec, f.model.output());
-        let kind = f.ops.matmul.activation_kind(&[output], rows);
+        let kind = f.activation_kind(&[output], rows);
         let inputs = f.buffers.act_logits.out(kind, rows, spec.hidden_size)?;
         self.stage(Stage::OutputNorm, |f| {
             let picked = f.array(&f.layout.logit_tokens, rows);
@@ -323,7 +331,7 @@ impl Step<'_> {
     /// The part of a buffer for the inputs of these matrices, in the kind that they want.
     fn act(&self, act: &crate::buffers::Act, matrices: &[&Linear<Weight>], cols: usize) -> Result<ActOut, CudaError> {
         let matrices: Vec<&Matrix> = matrices.iter().map(|linear| linear.weight.matrix()).collect();
-        let kind = self.forward.ops.matmul.activation_kind(&matrices, self.shape.tokens);
+        let kind = self.forward.activation_kind(&matrices, self.shape.tokens);
         act.out(kind, self.shape.tokens, cols)
     }
 
@@ -403,4 +411,3 @@ fn segment<'a>(linear: &'a Linear<Weight>, out: Span<f32>, stride: usize) -> Seg
     let bias = linear.bias.as_ref().map(Weight::vector);
     Segment { out_stride: stride, bias, ..Segment::plain(linear.weight.matrix(), out) }
 }
-

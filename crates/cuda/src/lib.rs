@@ -24,4 +24,4 @@ pub use device::Device;
 pub use error::CudaError;
 pub use executor::{CudaExecutor, MemorySplit};
 pub use kv_cache::KvType;
-pub use options::CudaOptions;
+pub use options::{CudaOptions, LoneToken};

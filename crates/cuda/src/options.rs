@@ -6,6 +6,17 @@ use types::BLOCK_SIZE;
 
 use crate::{CudaError, KvType};
 
+/// How the products of one token alone are computed, with quantized weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoneToken {
+    /// With int8 inputs: at the speed of memory.
+    #[default]
+    Fast,
+    /// With f16 inputs, as several tokens are: a sequence gets the same numbers (up to the order of sums) whether or not
+    /// others decode beside it.
+    AsInBatch,
+}
+
 /// Sizes and choices, fixed once the executor is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CudaOptions {
@@ -23,6 +34,8 @@ pub struct CudaOptions {
     pub kv_type: KvType,
     /// Memory that stays free for others, in bytes.
     pub margin_bytes: usize,
+    /// How the products of one token alone are computed.
+    pub lone_token: LoneToken,
     /// Whether decode steps are replayed from captured graphs.
     pub use_graphs: bool,
 }
@@ -37,6 +50,7 @@ impl Default for CudaOptions {
             max_model_len: 4096,
             kv_type: KvType::F16,
             margin_bytes: 256 << 20,
+            lone_token: LoneToken::default(),
             use_graphs: true,
         }
     }
@@ -56,7 +70,9 @@ impl CudaOptions {
         ];
         match limits.into_iter().find(|(_, value, limit)| *value == 0 || value > limit) {
             None => Ok(()),
-            Some((name, value, limit)) => Err(CudaError::Unsupported(format!("{name} is {value}; 1 to {limit} may be"))),
+            Some((name, value, limit)) => {
+                Err(CudaError::Unsupported(format!("{name} is {value}; 1 to {limit} may be")))
+            }
         }
     }
 

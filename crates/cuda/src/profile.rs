@@ -74,7 +74,9 @@ fn stage_bytes(forward: &Forward, stage: Stage, kv_tokens: usize) -> usize {
     let matrix = |weight: &Weight| Matrix::layout(weight.matrix()).read_bytes();
     let layers = &forward.model.weights.layers;
     match stage {
-        Stage::Qkv => layers.iter().map(|l| matrix(&l.attn_q.weight) + matrix(&l.attn_k.weight) + matrix(&l.attn_v.weight)).sum(),
+        Stage::Qkv => {
+            layers.iter().map(|l| matrix(&l.attn_q.weight) + matrix(&l.attn_k.weight) + matrix(&l.attn_v.weight)).sum()
+        }
         Stage::Attention => kv_tokens * forward.cache.bytes_per_token(),
         Stage::AttnOutput => layers.iter().map(|l| matrix(&l.attn_output.weight)).sum(),
         Stage::GateUp => layers.iter().map(|l| matrix(&l.ffn_gate.weight) + matrix(&l.ffn_up.weight)).sum(),

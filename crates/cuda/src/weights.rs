@@ -92,12 +92,7 @@ fn layout(tensor: &TensorInfo, rows: usize, cols: usize) -> Result<PlaneLayout, 
         .map_err(|source| CudaError::Layout { tensor: tensor.name.clone(), source })
 }
 
-fn load_tensor(
-    gpu: &Gpu,
-    uploader: &mut Uploader,
-    gguf: &Gguf,
-    tensor: &TensorInfo,
-) -> Result<Weight, CudaError> {
+fn load_tensor(gpu: &Gpu, uploader: &mut Uploader, gguf: &Gguf, tensor: &TensorInfo) -> Result<Weight, CudaError> {
     if let [cols, rows] = tensor.shape[..] {
         let layout = layout(tensor, rows, cols)?;
         return uploader.matrix(gpu, layout, gguf.data(tensor)).map(Weight::Matrix);

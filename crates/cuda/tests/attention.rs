@@ -255,9 +255,22 @@ fn decode_sees_windows_and_caps_scores() {
 #[test]
 fn a_single_sequence_is_split_finely() {
     let Some(gpu) = gpu() else { return };
-    for len in [1, 65, 100, 513, 4100] {
-        let paged = Paged::new(gpu, (2, 128), KvType::F16, &[len]);
+    for (len, kv_heads) in [(1, 2), (65, 2), (100, 8), (513, 2), (4100, 2), (513, 8), (9000, 4), (20_000, 4)] {
+        let paged = Paged::new(gpu, (kv_heads, 128), KvType::F16, &[len]);
         Step::new(gpu, &paged, group(4), &[1]).check(Seqs::All);
+    }
+}
+
+#[test]
+fn large_batches_join_splits_in_memory() {
+    let Some(gpu) = gpu() else { return };
+    // More sequences than clusters find room for; some are much longer than the others.
+    let lens: Vec<usize> = (0..75).map(|i| if i % 25 == 3 { 3000 + i } else { 1 + i * 7 % 300 }).collect();
+    for (head_dim, kv_type, size) in
+        [(64, KvType::F16, 4), (128, KvType::F16, 5), (128, KvType::Q8_0, 4), (256, KvType::F16, 2)]
+    {
+        let paged = Paged::new(gpu, (2, head_dim), kv_type, &lens);
+        Step::new(gpu, &paged, group(size), &[1; 75]).check(Seqs::All);
     }
 }
 

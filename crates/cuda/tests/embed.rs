@@ -12,7 +12,11 @@ fn rows_are_the_files_times_the_factor() {
     let Some(gpu) = gpu() else { return };
     let op = Embed::new(gpu).expect("kernels");
     for ggml_type in TYPES {
-        for cols in if ggml_type.block_len() == 256 { [256, 1024] } else { [96, 1056] } {
+        for cols in match ggml_type.block_len() {
+            256 => [256, 1024],
+            1 => [172, 1056],
+            _ => [96, 1056],
+        } {
             let weights = Weights::new(gpu, ggml_type, 37, cols);
             let ids = [36_u32, 0, 7, 8, u32::MAX, 15, 16, 7];
             let (_ids_room, ids_span) = upload(gpu, &ids);

@@ -1,6 +1,6 @@
 //! Whole models on the GPU against what `transformers` computes for them, alone and in batches.
 
-use cuda::{CudaExecutor, CudaOptions, KvType};
+use cuda::{CudaExecutor, CudaOptions, KvType, LoneToken};
 
 use crate::{
     data::{self, Golden},
@@ -80,6 +80,7 @@ fn check_quantized_model(model: &'static str) {
     // Several tokens are multiplied in f16, one alone in int8.
     check_logits(&golden, options(), 256, F16_WEIGHTS);
     check_logits(&golden, options(), 1, INT8);
+    check_logits(&golden, CudaOptions { lone_token: LoneToken::AsInBatch, ..options() }, 1, F16_WEIGHTS);
     check_logits(&golden, CudaOptions { kv_type: KvType::Q8_0, ..options() }, 256, Q8_KV);
 }
 

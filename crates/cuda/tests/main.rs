@@ -3,6 +3,7 @@
 
 mod act_rows;
 mod attention;
+#[allow(dead_code, reason = "the CPU's tests read more of the files")]
 #[path = "../../cpu/tests/golden/data.rs"]
 mod data;
 mod embed;

@@ -19,6 +19,8 @@ use crate::{
 const TOKENS: [usize; 15] = [1, 2, 3, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 130];
 const ROWS: [usize; 6] = [1000, 17, 100, 16, 1, 15];
 const COLS: [usize; 6] = [1056, 64, 288, 32, 1024, 256];
+/// Of f16, which come in fours.
+const HALF_COLS: [usize; 7] = [1056, 172, 64, 36, 4, 1020, 256];
 /// Of products whose columns must be whole super-blocks.
 const SUPER_COLS: [usize; 3] = [1024, 256, 768];
 /// Error of f32 sums relative to the sum of magnitudes: tensor cores cut off instead of rounding.
@@ -45,8 +47,8 @@ impl Inputs {
 
     fn halves(gpu: &Gpu, x: &[f32], tokens: usize, cols: usize) -> Self {
         let padded = ActQ8::padded_cols(cols);
-        // NaN beyond the columns: the kernels must not read it.
-        let mut rows = vec![0x7e00_u16; tokens * padded];
+        // Zeros beyond the columns: all who make inputs write them.
+        let mut rows = vec![0_u16; tokens * padded];
         for (row, x) in rows.chunks_exact_mut(padded).zip(x.chunks_exact(cols)) {
             row.iter_mut().zip(x).for_each(|(half, &x)| *half = f32_to_f16(x));
         }
@@ -112,7 +114,11 @@ fn int8_place(col: usize) -> usize {
 }
 
 fn cols_of(ggml_type: GgmlType) -> &'static [usize] {
-    if ggml_type.block_len() == 256 { &SUPER_COLS } else { &COLS }
+    match ggml_type.block_len() {
+        256 => &SUPER_COLS,
+        1 => &HALF_COLS,
+        _ => &COLS,
+    }
 }
 
 /// A product with one matrix: what the device says.

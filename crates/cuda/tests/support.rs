@@ -45,7 +45,7 @@ impl Random {
 
     /// Below `n`.
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        ((self.bits() >> 32) * n as u64 >> 32) as usize
+        (((self.bits() >> 32) * n as u64) >> 32) as usize
     }
 
     /// In `[-1, 1)`.

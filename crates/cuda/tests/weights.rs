@@ -13,7 +13,7 @@ use quant::{Format, GgmlType, Isa, f16_to_f32, f32_to_f16};
 use crate::support::{Random, poisoned};
 
 /// Every type that the kernels read.
-pub const TYPES: [GgmlType; 9] = [
+pub(crate) const TYPES: [GgmlType; 9] = [
     GgmlType::Q4_K,
     GgmlType::Q5_K,
     GgmlType::Q6_K,
@@ -26,18 +26,18 @@ pub const TYPES: [GgmlType; 9] = [
 ];
 
 /// A matrix in all its forms.
-pub struct Weights {
-    pub matrix: Matrix,
-    pub rows: usize,
-    pub cols: usize,
+pub(crate) struct Weights {
+    pub(crate) matrix: Matrix,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
     /// `[rows, cols]`, as the file's type decodes.
-    pub exact: Vec<f32>,
+    pub(crate) exact: Vec<f32>,
     /// `[rows, cols]`, as the device brings them to f16.
-    pub halves: Vec<f32>,
+    pub(crate) halves: Vec<f32>,
 }
 
 impl Weights {
-    pub fn new(gpu: &Gpu, ggml_type: GgmlType, rows: usize, cols: usize) -> Self {
+    pub(crate) fn new(gpu: &Gpu, ggml_type: GgmlType, rows: usize, cols: usize) -> Self {
         let layout = PlaneLayout::new(ggml_type, rows, cols).expect("a shape that kernels take");
         let mut random = Random::new((rows * 31 + cols) as u64);
         let bytes = source_bytes(ggml_type, rows * layout.source_row_bytes(), &mut random);
@@ -56,7 +56,7 @@ impl Weights {
     }
 
     /// The greatest magnitude in a row.
-    pub fn row_max(&self, row: usize) -> f64 {
+    pub(crate) fn row_max(&self, row: usize) -> f64 {
         let row = &self.exact[row * self.cols..][..self.cols];
         row.iter().fold(0.0_f64, |max, &w| max.max(f64::from(w.abs())))
     }

@@ -84,11 +84,40 @@ impl Kernel {
     /// # Safety
     /// `args` is what the kernel expects and its addresses are valid for what the kernel does with them.
     pub unsafe fn launch<A: KernelArgs>(&self, device: &Device, shape: Launch, args: &A) -> Result<(), CudaError> {
+        // SAFETY: as the caller says.
+        unsafe { self.launch_clustered(device, shape, 1, args) }
+    }
+
+    /// The same in clusters of `cluster` blocks along z (sm_90 only; 8 at most, dividing the grid), which may read each
+    /// other's shared memory.
+    ///
+    /// # Errors
+    /// As [`Self::launch`].
+    ///
+    /// # Safety
+    /// As [`Self::launch`].
+    pub unsafe fn launch_clustered<A: KernelArgs>(
+        &self,
+        device: &Device,
+        shape: Launch,
+        cluster: u32,
+        args: &A,
+    ) -> Result<(), CudaError> {
         device.bind()?;
-        // SAFETY: all zeros is a valid attribute, filled in below.
-        let mut attribute: sys::CUlaunchAttribute = unsafe { std::mem::zeroed() };
-        attribute.id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
-        attribute.value.programmaticStreamSerializationAllowed = 1;
+        // SAFETY: all zeros is a valid attribute; those that count are filled in below.
+        let mut attributes: [sys::CUlaunchAttribute; 2] = unsafe { std::mem::zeroed() };
+        let mut num_attributes = 0;
+        if device.overlaps_launches() {
+            attributes[0].id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+            attributes[0].value.programmaticStreamSerializationAllowed = 1;
+            num_attributes = 1;
+        }
+        if cluster > 1 {
+            let attribute = &mut attributes[num_attributes];
+            attribute.id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+            attribute.value.clusterDim = sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x: 1, y: 1, z: cluster };
+            num_attributes += 1;
+        }
         let config = sys::CUlaunchConfig {
             gridDimX: shape.grid[0],
             gridDimY: shape.grid[1],
@@ -98,8 +127,8 @@ impl Kernel {
             blockDimZ: 1,
             sharedMemBytes: shape.shared_bytes,
             hStream: device.raw_stream(),
-            attrs: &raw mut attribute,
-            numAttrs: u32::from(device.overlaps_launches()),
+            attrs: attributes.as_mut_ptr(),
+            numAttrs: num_attributes as u32,
         };
         let mut params = [std::ptr::from_ref(args).cast_mut().cast::<c_void>()];
         let function = self.function.cu_function();
@@ -109,7 +138,7 @@ impl Kernel {
         };
         result.map_err(|error| CudaError::Driver {
             call: "cuLaunchKernelEx",
-            message: format!("kernel `{}` with {shape:?}: {error}", self.name),
+            message: format!("kernel `{}` with {shape:?}, clusters of {cluster}: {error}", self.name),
         })
     }
 }

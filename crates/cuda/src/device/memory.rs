@@ -252,9 +252,7 @@ impl Device {
         };
         self.bind()?;
         // SAFETY: both sides are that large; pinned memory outlives the copy by the contract above.
-        unsafe {
-            sys::cuMemcpyHtoDAsync_v2(target.ptr().0, part.as_ptr().cast(), size_of_val(part), self.raw_stream())
-        }
+        unsafe { sys::cuMemcpyHtoDAsync_v2(target.ptr().0, part.as_ptr().cast(), size_of_val(part), self.raw_stream()) }
             .result()
             .call("cuMemcpyHtoDAsync")
     }

@@ -11,16 +11,15 @@ use crate::{
 const OP: &str = "rms_norm";
 /// Threads of a block at most.
 const MAX_THREADS: usize = 512;
-/// Columns of the 16-byte pieces that each thread of a full block has one of.
-const PIECE_COLS: usize = 4 * MAX_THREADS;
+/// Columns of a piece: what a thread takes at a time.
+const PIECE_COLS: usize = 8;
 /// Pieces per thread of the kernels, and their names.
-const KERNELS: [(usize, &str); 4] =
-    [(1, "rms_norm_f32_1"), (2, "rms_norm_f32_2"), (4, "rms_norm_f32_4"), (8, "rms_norm_f32_8")];
+const KERNELS: [(usize, &str); 3] = [(1, "rms_norm_f32_1"), (2, "rms_norm_f32_2"), (4, "rms_norm_f32_4")];
 
 /// The kernels of the norm.
 #[derive(Debug)]
 pub struct RmsNorm {
-    kernels: [Kernel; 4],
+    kernels: [Kernel; 3],
 }
 
 /// Which rows are normed.
@@ -80,8 +79,8 @@ impl RmsNorm {
     /// # Errors
     /// [`CudaError`] when they cannot be loaded.
     pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
-        let [a, b, c, d] = KERNELS.map(|(_, name)| gpu.kernels.get(name));
-        Ok(Self { kernels: [a?, b?, c?, d?] })
+        let [a, b, c] = KERNELS.map(|(_, name)| gpu.kernels.get(name));
+        Ok(Self { kernels: [a?, b?, c?] })
     }
 
     /// Queues one launch.
@@ -156,12 +155,12 @@ impl RmsNormCall {
 
 /// The kernel for so many columns and its threads; they depend on nothing else, so that sums do not either.
 fn geometry(cols: usize) -> Result<(usize, u32), CudaError> {
-    let fits = |&(pieces, _): &(usize, &str)| cols <= pieces * PIECE_COLS;
+    let fits = |&(pieces, _): &(usize, &str)| cols <= pieces * PIECE_COLS * MAX_THREADS;
     let Some(kernel_idx) = KERNELS.iter().position(fits) else {
-        let limit = KERNELS[3].0 * PIECE_COLS;
+        let limit = KERNELS[2].0 * PIECE_COLS * MAX_THREADS;
         return refuse(format!("rows of {cols} columns; the limit is {limit}"));
     };
-    let threads = cols.div_ceil(4 * KERNELS[kernel_idx].0).next_multiple_of(32);
+    let threads = cols.div_ceil(PIECE_COLS * KERNELS[kernel_idx].0).next_multiple_of(32);
     Ok((kernel_idx, threads as u32))
 }
 
@@ -181,7 +180,7 @@ fn refuse<T>(message: String) -> Result<T, CudaError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KERNELS, RmsNormArgs, geometry};
+    use super::{KERNELS, PIECE_COLS, RmsNormArgs, geometry};
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernel() {
@@ -192,7 +191,7 @@ mod tests {
     fn threads_cover_every_column() {
         for cols in (4..=16_384).step_by(4) {
             let (kernel_idx, block) = geometry(cols).unwrap();
-            assert!(block <= 512 && block as usize * 4 * KERNELS[kernel_idx].0 >= cols, "{cols}");
+            assert!(block <= 512 && block as usize * PIECE_COLS * KERNELS[kernel_idx].0 >= cols, "{cols}");
         }
         assert!(geometry(16_388).is_err());
     }

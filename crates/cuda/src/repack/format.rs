@@ -91,7 +91,7 @@ impl PlaneFormat {
         match self {
             Self::Q4K | Self::Q5K | Self::Q6K => 256,
             Self::Q8 | Self::Q4 | Self::Q5 => 32,
-            Self::Half => 8,
+            Self::Half => 4,
         }
     }
 

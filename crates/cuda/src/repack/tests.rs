@@ -53,7 +53,11 @@ fn floats(ggml_type: GgmlType, num_bytes: usize) -> Vec<u8> {
 #[test]
 fn planes_read_back_as_the_file_decodes() {
     for ggml_type in TYPES {
-        let unit = if ggml_type.block_len() == 256 { 256 } else { 32 };
+        let unit = match ggml_type.block_len() {
+            256 => 256,
+            1 => 4,
+            _ => 32,
+        };
         for (rows, cols) in [(1, unit), (7, 3 * unit), (16, 5 * unit), (33, 9 * unit)] {
             let layout = PlaneLayout::new(ggml_type, rows, cols).unwrap();
             let source = blocks(ggml_type, rows * layout.source_row_bytes());

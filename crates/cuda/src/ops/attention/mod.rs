@@ -120,6 +120,7 @@ struct DecodeArgs {
     arrivals: DevicePtr,
     splits: u32,
     min_blocks: u32,
+    clustered: u32,
 }
 
 #[repr(C)]
@@ -208,7 +209,12 @@ impl Attention {
         }
         let num_sms = device.info().num_sms as usize;
         let parts = workspace.parts(self.shape, num_sms, num_seqs)?;
-        let splits = self.shape.splits(num_sms, num_seqs);
+        let clusters = if device.overlaps_launches() {
+            self.shape.clusters(num_sms, num_seqs, (a.window != 0).then_some(a.window as usize))
+        } else {
+            None
+        };
+        let splits = clusters.unwrap_or_else(|| self.shape.splits(num_sms, num_seqs));
         let args = DecodeArgs {
             a,
             seqs,
@@ -217,11 +223,13 @@ impl Attention {
             arrivals: parts.arrivals,
             splits: splits.splits as u32,
             min_blocks: splits.min_blocks as u32,
+            clustered: u32::from(splits.clustered),
         };
+        let cluster = if splits.clustered { args.splits } else { 1 };
         let grid = [self.shape.decode_tiles() as u32, num_seqs as u32, splits.splits as u32];
         // SAFETY: checked by `run`; the workspace has room for the splits; what metadata says lies within the step and
         // the cache by the step's contract.
-        unsafe { kernel.launch(device, Launch { grid, block: BLOCK, shared_bytes: 0 }, &args) }
+        unsafe { kernel.launch_clustered(device, Launch { grid, block: BLOCK, shared_bytes: 0 }, cluster, &args) }
     }
 
     fn run_prefill(
@@ -361,7 +369,7 @@ mod tests {
     #[test]
     fn structs_are_laid_out_as_in_the_kernels() {
         assert_eq!(size_of::<Args>(), 8 + 32 + 5 * 8 + 48 + 6 * 4);
-        assert_eq!(size_of::<DecodeArgs>(), size_of::<Args>() + 4 * 8 + 8);
+        assert_eq!(size_of::<DecodeArgs>(), size_of::<Args>() + 4 * 8 + 16);
         assert_eq!((size_of::<PrefillArgs>(), size_of::<AnyArgs>()), (size_of::<Args>() + 8, size_of::<Args>() + 8));
     }
 

@@ -13,6 +13,13 @@ const MAX_SPLITS: usize = 32;
 const BLOCKS_PER_SM: usize = 3;
 /// KV blocks of a split at least: one for each warp.
 const MIN_BLOCKS: usize = 4;
+/// Splits in a cluster, which join without going through memory: 8 where so many blocks of threads find room at once,
+/// two a multiprocessor, else 4.
+const CLUSTERS: [usize; 2] = [8, 4];
+/// Fewer blocks of threads in all take too long over contexts without end...
+const MIN_CLUSTERED: usize = 32;
+/// ...which windows up to this are not.
+const SHORT_WINDOW: usize = 4096;
 
 /// Heads of a layer: what decides about kernels and grids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +39,8 @@ pub(crate) struct Splits {
     pub(crate) splits: usize,
     /// KV blocks of a split at least; short sequences have fewer splits.
     pub(crate) min_blocks: usize,
+    /// Whether the splits of a sequence are a cluster; else they meet in the workspace.
+    pub(crate) clustered: bool,
 }
 
 impl HeadShape {
@@ -61,7 +70,16 @@ impl HeadShape {
         // ...but some even in large batches, for the one sequence that is longer than the others. A split is worth its
         // overhead from so many blocks on that the whole batch would fill the device with splits of that size.
         let least = if tiles > 4 * room { 4 } else { 8 };
-        Splits { splits: filling.max(least), min_blocks: (32 / filling).max(MIN_BLOCKS) }
+        let min_blocks = 32_usize.div_ceil(filling).max(MIN_BLOCKS);
+        Splits { splits: filling.max(least), min_blocks, clustered: false }
+    }
+
+    /// The same for devices with clusters, where few sequences are decoded; `window` as the layer has it.
+    pub(crate) fn clusters(self, num_sms: usize, num_seqs: usize, window: Option<usize>) -> Option<Splits> {
+        let tiles = self.decode_tiles() * num_seqs;
+        let splits = CLUSTERS.into_iter().find(|splits| tiles * splits <= 2 * num_sms)?;
+        let short = window.is_some_and(|window| window <= SHORT_WINDOW);
+        (short || tiles * splits >= MIN_CLUSTERED).then_some(Splits { splits, min_blocks: MIN_BLOCKS, clustered: true })
     }
 
     /// f32 numbers of the splits' sums and statistics.
@@ -152,17 +170,29 @@ mod tests {
     #[test]
     fn few_sequences_have_many_splits() {
         let splits = |shape: HeadShape, num_seqs| {
-            let Splits { splits, min_blocks } = shape.splits(132, num_seqs);
+            let Splits { splits, min_blocks, .. } = shape.splits(132, num_seqs);
             (splits, min_blocks)
         };
         assert_eq!(splits(LLAMA_8B, 1), (32, 4));
-        assert_eq!(splits(LLAMA_8B, 8), (8, 5));
+        assert_eq!(splits(LLAMA_8B, 8), (8, 6));
         assert_eq!(splits(LLAMA_8B, 64), (8, 32));
         assert_eq!(splits(LLAMA_8B, 512), (4, 32));
         assert_eq!(splits(GEMMA_1B, 1), (32, 4));
-        assert_eq!(splits(GEMMA_1B, 64), (8, 5));
+        assert_eq!(splits(GEMMA_1B, 64), (8, 6));
         // A T4.
-        assert_eq!(LLAMA_8B.splits(40, 1), Splits { splits: 15, min_blocks: 4 });
+        assert_eq!(LLAMA_8B.splits(40, 1), Splits { splits: 15, min_blocks: 4, clustered: false });
+    }
+
+    #[test]
+    fn small_batches_are_clusters() {
+        let clusters = |shape: HeadShape, num_seqs, window| shape.clusters(132, num_seqs, window).map(|s| s.splits);
+        assert_eq!(
+            [1, 4, 5, 8, 9, 64].map(|n| clusters(LLAMA_8B, n, None)),
+            [Some(8), Some(8), Some(4), Some(4), None, None]
+        );
+        // One KV head: eight blocks of threads are enough for a window, not for a long context.
+        assert_eq!([1, 3, 4, 33].map(|n| clusters(GEMMA_1B, n, None)), [None, None, Some(8), Some(8)]);
+        assert_eq!(clusters(GEMMA_1B, 1, Some(512)), Some(8));
     }
 
     #[test]

@@ -42,10 +42,18 @@ pub(super) struct Gemm {
 }
 
 impl Cublas {
+    /// Device memory of a handle: its workspace, and about so much for the library's code and its own.
+    pub(super) const NUM_BYTES: usize = WORKSPACE_BYTES + (128 << 20);
+
+    /// Whether the library is installed.
+    pub(super) fn is_installed() -> bool {
+        // SAFETY: only looks for the library.
+        unsafe { sys::is_culib_present() }
+    }
+
     /// Loads the library; `None` where it is not installed.
     pub(super) fn load(device: &Device) -> Result<Option<Self>, CudaError> {
-        // SAFETY: only looks for the library.
-        if !unsafe { sys::is_culib_present() } {
+        if !Self::is_installed() {
             return Ok(None);
         }
         device.bind()?;

@@ -51,6 +51,11 @@ impl Library {
         }))
     }
 
+    /// Bytes that [`Self::load`] takes; what the library takes for itself is estimated.
+    pub(super) fn num_bytes() -> usize {
+        if Cublas::is_installed() { Cublas::NUM_BYTES + SCRATCH_BYTES } else { 0 }
+    }
+
     /// Whether the scratch memory holds a tile of such rows.
     pub(super) fn takes(&self, cols: usize) -> bool {
         panel_rows(cols) > 0

@@ -93,6 +93,12 @@ impl Matmul {
         })
     }
 
+    /// Bytes of device memory that [`Self::new`] takes, with the library where it is installed.
+    #[must_use]
+    pub fn num_bytes(gpu: &Gpu) -> usize {
+        Workspace::num_bytes(&gpu.device) + Library::num_bytes()
+    }
+
     /// Whether cuBLAS is used for many tokens.
     #[must_use]
     pub fn has_library(&self) -> bool {

@@ -9,7 +9,8 @@ const MAX_GEMV_WARPS: usize = 8;
 /// What starting a block and adding its split costs, in pairs of chunks (256 columns) of work.
 const SPLIT_COST: usize = 2;
 
-/// The shape of a block of the kernels `matmul_T` (`TileShape` in `kernels/include/quant_tile.cuh`).
+/// The shape of a block of the kernels `matmul_T` (`TileShape` in `kernels/include/quant_tile.cuh`, `WideShape` in
+/// `quant_wide.cuh`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TileShape {
     pub(super) kernel: &'static str,
@@ -21,9 +22,11 @@ pub(super) struct TileShape {
     column_warps: usize,
     /// Chunks of 128 columns that a warp takes in a stage.
     slice_chunks: usize,
+    /// Whether it is one of sm_90's own kernels.
+    wide: bool,
 }
 
-/// The kernels by tokens, as `kernels/matmul_quant.cu` instantiates them for sm_80 and later, or before.
+/// The kernels by tokens, as `kernels/matmul_quant.cu` instantiates them for sm_90, for others from sm_80 on, or before.
 pub(super) fn tile_shapes(arch: u32) -> [TileShape; 4] {
     let shape = |kernel, token_tiles, row_tiles, column_warps, slice_chunks| TileShape {
         kernel,
@@ -31,7 +34,12 @@ pub(super) fn tile_shapes(arch: u32) -> [TileShape; 4] {
         row_tiles,
         column_warps,
         slice_chunks,
+        wide: false,
     };
+    if arch == 90 {
+        let wide = |kernel, token_tiles| TileShape { wide: true, ..shape(kernel, token_tiles, 1, 1, 2) };
+        return [wide("matmul_8", 1), wide("matmul_16", 2), wide("matmul_32", 4), wide("matmul_64", 8)];
+    }
     [
         shape("matmul_8", 1, 1, 2, 2),
         shape("matmul_16", 2, 1, 2, 2),
@@ -44,6 +52,8 @@ impl TileShape {
     /// Threads of a block.
     pub(super) const THREADS: u32 = 256;
     const WARPS: usize = 8;
+    /// Three stages of activations, and a ring of weights of every warp.
+    const WIDE_SHARED_BYTES: usize = (3 * 16 + Self::WARPS * 8) << 10;
 
     /// Tokens of a block.
     pub(super) fn tokens(&self) -> usize {
@@ -57,6 +67,9 @@ impl TileShape {
 
     /// Dynamic shared memory of a block: two stages, or the sums of the column warps.
     pub(super) fn shared_bytes(&self) -> usize {
+        if self.wide {
+            return Self::WIDE_SHARED_BYTES;
+        }
         let stages = 2 * self.column_warps * self.slice_chunks * self.tokens() * 256;
         stages.max((self.column_warps - 1) * self.sum_bytes())
     }
@@ -126,7 +139,7 @@ mod tests {
 
     #[test]
     fn blocks_fit_the_shared_memory_of_sm_75() {
-        for arch in [75, 90] {
+        for arch in [75, 80] {
             for shape in tile_shapes(arch) {
                 assert!(shape.shared_bytes() <= 64 << 10, "{shape:?}");
                 assert_eq!(shape.shared_bytes() / 2 % (16 * TileShape::THREADS as usize), 0, "{shape:?}");
