@@ -37,14 +37,21 @@ const SHAPES: [Shape; 11] = [
 ];
 const TYPES: [GgmlType; 4] = [GgmlType::Q4_K, GgmlType::Q6_K, GgmlType::Q5_K, GgmlType::Q8_0];
 const DECODE_TOKENS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
-const PREFILL_TOKENS: [usize; 2] = [512, 2048];
+const PREFILL_TOKENS: [usize; 4] = [128, 256, 512, 2048];
+/// Of these, how many are also timed without the library.
+const OWN_TOKENS: usize = 3;
 /// Launches go round over at least so many bytes of weights, more than any second-level cache.
 const ROTATE_BYTES: usize = 320 << 20;
 const LAUNCHES: usize = 24;
 
 pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
     let ops = [Matmul::new(&bench.gpu, true)?, Matmul::new(&bench.gpu, false)?];
+    // Names of types, all of them unless told otherwise.
+    let wanted = std::env::var("BENCH_TYPES").unwrap_or_default();
     for ggml_type in TYPES {
+        if !wanted.is_empty() && !wanted.split(',').any(|name| name == ggml_type.to_string()) {
+            continue;
+        }
         let mut steps = [0.0; DECODE_TOKENS.len()];
         for shape in &SHAPES {
             let weights = rotation(bench, ggml_type, shape)?;
@@ -54,7 +61,9 @@ pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
             for tokens in PREFILL_TOKENS {
                 case(bench, &ops[0], (ggml_type, shape), (&weights, tokens))?;
             }
-            case(bench, &ops[1], (ggml_type, shape), (&weights, PREFILL_TOKENS[0]))?;
+            for &tokens in &PREFILL_TOKENS[..OWN_TOKENS] {
+                case(bench, &ops[1], (ggml_type, shape), (&weights, tokens))?;
+            }
         }
         for (&us, &tokens) in steps.iter().zip(&DECODE_TOKENS) {
             let rate = tokens as f64 / us * 1e6;

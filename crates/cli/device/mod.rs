@@ -45,6 +45,21 @@ pub(crate) struct DeviceArgs {
     pub(crate) fit_target: u64,
 }
 
+/// Requests computed together where the flags do not say: a GPU takes little longer for many than for one.
+const PARALLEL: (usize, usize) = (16, 64);
+
+impl DeviceArgs {
+    /// Requests that the device computes together unless told otherwise.
+    pub(crate) fn default_parallel(&self) -> usize {
+        let (cpu, gpu) = PARALLEL;
+        match chosen(self) {
+            Ok(Device::Cuda) => gpu,
+            Ok(Device::Auto) if ::cuda::Device::is_available() => gpu,
+            _ => cpu,
+        }
+    }
+}
+
 /// Where to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Device {

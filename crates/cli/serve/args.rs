@@ -56,7 +56,7 @@ pub(crate) struct BatchingArgs {
     /// --kv-unified, each may take all of it. 0 takes the model's own per request, and as many as fit into the memory
     #[arg(short, long, default_value_t = 0, env = "LLAMA_ARG_CTX_SIZE")]
     pub(crate) ctx_size: usize,
-    /// Requests that are computed together at most (-np); -1 is 16
+    /// Requests that are computed together at most (-np); -1 is 16 on the CPU, 64 on a GPU
     #[arg(long, default_value_t = -1, allow_negative_numbers = true, env = "LLAMA_ARG_N_PARALLEL",
           value_parser = clap::value_parser!(i64).range(-1..=4096))]
     pub(crate) parallel: i64,

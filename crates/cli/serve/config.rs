@@ -14,9 +14,6 @@ use types::SamplingParams;
 use super::args::{BatchingArgs, HttpArgs, SamplingArgs, ServeArgs};
 use crate::device::Wanted;
 
-/// Requests computed together where `--parallel` is not given.
-const DEFAULT_PARALLEL: usize = 16;
-
 impl ServeArgs {
     pub(super) fn server_config(&self) -> anyhow::Result<ServerConfig> {
         let http = &self.http;
@@ -24,7 +21,7 @@ impl ServeArgs {
             api_keys: http.api_keys()?,
             request_timeout: Duration::from_secs(http.timeout),
             drain_timeout: Duration::from_secs(http.drain_timeout),
-            max_choices: self.batching.num_seqs()?,
+            max_choices: self.batching.num_seqs(self.device.default_parallel())?,
             defaults: Defaults {
                 params: self.sampling.params()?,
                 seed: u32::try_from(self.sampling.seed).ok(),
@@ -45,9 +42,9 @@ impl BatchingArgs {
         }
     }
 
-    /// What the executor shall hold.
-    pub(super) fn wanted(&self) -> anyhow::Result<Wanted> {
-        let num_seqs = self.num_seqs()?;
+    /// What the executor shall hold, on a device that computes `default_parallel` requests together unless told otherwise.
+    pub(super) fn wanted(&self, default_parallel: usize) -> anyhow::Result<Wanted> {
+        let num_seqs = self.num_seqs(default_parallel)?;
         let num_tokens = (self.ctx_size > 0).then_some(self.ctx_size);
         let parts = if self.parallel > 0 && !self.kv_unified { num_seqs } else { 1 };
         let seq_tokens = num_tokens.map(|n| n / parts);
@@ -61,9 +58,9 @@ impl BatchingArgs {
         Ok(Wanted { num_seqs, num_batched_tokens, num_tokens, seq_tokens })
     }
 
-    fn num_seqs(&self) -> anyhow::Result<usize> {
+    fn num_seqs(&self, default_parallel: usize) -> anyhow::Result<usize> {
         match self.parallel {
-            -1 => Ok(DEFAULT_PARALLEL),
+            -1 => Ok(default_parallel),
             n => usize::try_from(n).ok().filter(|n| *n > 0).context("--parallel is 0; it must be -1 or at least 1"),
         }
     }
@@ -143,14 +140,14 @@ mod tests {
 
     #[test]
     fn slots_share_the_context_unless_it_is_unified() {
-        let wanted = |line| args(line).batching.wanted().unwrap();
+        let wanted = |line| args(line).batching.wanted(16).unwrap();
         assert_eq!(wanted("-c 4096 --parallel 4").seq_tokens, Some(1024));
         assert_eq!(wanted("-c 4096 --parallel 4 --kv-unified").seq_tokens, Some(4096));
         assert_eq!((wanted("-c 4096").num_seqs, wanted("-c 4096").seq_tokens), (16, Some(4096)));
         assert_eq!((wanted("").num_tokens, wanted("").seq_tokens), (None, None));
         assert_eq!(wanted("-b 64").num_batched_tokens, 64);
-        assert!(args("-c 4 --parallel 4").batching.wanted().is_err());
-        assert!(args("--parallel 0").batching.wanted().is_err());
+        assert!(args("-c 4 --parallel 4").batching.wanted(16).is_err());
+        assert!(args("--parallel 0").batching.wanted(16).is_err());
     }
 
     #[test]

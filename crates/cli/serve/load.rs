@@ -24,7 +24,12 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<(Model, Summary)> {
     let spec = model::decoder_spec(&gguf)?;
     let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);
     let template = Arc::new(template(&args.model, &gguf, &tokenizer)?);
-    let loaded = device::load(Arc::clone(&gguf), &args.device, &args.batching.wanted()?, &LoadBar::new())?;
+    let loaded = device::load(
+        Arc::clone(&gguf),
+        &args.device,
+        &args.batching.wanted(args.device.default_parallel())?,
+        &LoadBar::new(),
+    )?;
     let engine = Engine::start(loaded.executor, args.batching.engine_config())?;
     let (id, aliases) = names(&args.model);
     let info = ModelInfo {

@@ -27,7 +27,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     logging::init(args.log_format);
     let config = args.server_config()?;
     // Found now rather than after the model has loaded.
-    args.batching.wanted()?;
+    args.batching.wanted(args.device.default_parallel())?;
     for flag in &args.accepted.given {
         tracing::warn!("--{flag} has no effect here");
     }

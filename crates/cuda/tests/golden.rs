@@ -44,7 +44,7 @@ fn check_logits(golden: &Golden, options: CudaOptions, chunk: usize, bound: f32)
     for prompt in &golden.prompts {
         let (logits, _) = generate(&mut executor, Sequence::new(1, &prompt.ids, |i| i), chunk, 1);
         let difference = largest_difference(&logits, &prompt.last_logits);
-        println!("{}: {} tokens by {chunk}: {difference:.4} of {bound}", golden.name, prompt.ids.len());
+        eprintln!("{}: {} tokens by {chunk}: {difference:.4} of {bound}", golden.name, prompt.ids.len());
         assert!(difference <= bound, "{}, chunks of {chunk}: logits differ by {difference}", golden.name);
     }
 }

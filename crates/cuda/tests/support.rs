@@ -18,7 +18,7 @@ pub(crate) fn gpu() -> Option<&'static Gpu> {
         }
     });
     if gpu.is_none() {
-        println!("skipped: no GPU");
+        eprintln!("skipped: no GPU");
     }
     gpu.as_ref()
 }
