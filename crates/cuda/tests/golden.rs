@@ -4,7 +4,7 @@ use cuda::{CudaExecutor, CudaOptions, KvType, LoneToken};
 
 use crate::{
     data::{self, Golden},
-    runner::{NUM_BLOCKS, Sequence, generate, run},
+    runner::{NUM_BLOCKS, Sequence, generate, generate_together},
     support::has_gpu,
 };
 
@@ -119,22 +119,10 @@ fn other_sequences_change_no_text() {
         let file: &'static str = format!("{model}.f16").leak();
         let Some(golden) = data::open(file, model) else { continue };
         let mut executor = executor(&golden, options());
-        let prompts: Vec<_> = golden.prompts.iter().chain(&golden.prompts).collect();
-        let sequence = |s: usize| Sequence::new(s as u64, &prompts[s].ids, |i| (i * 6 + s) % NUM_BLOCKS);
-        let mut sequences: Vec<_> = (0..prompts.len()).map(sequence).collect();
-        for _ in 0..120 {
-            let active = |s: &usize| sequences[*s].continuation(prompts[*s].ids.len()).len() < 32;
-            let active: Vec<_> = (0..sequences.len()).filter(active).collect();
-            let steps: Vec<_> = active.iter().map(|&s| sequences[s].step(3 + s)).collect();
-            let sampled: Vec<_> =
-                active.into_iter().zip(&steps).filter(|(_, step)| step.sample.is_some()).map(|(s, _)| s).collect();
-            for (s, output) in sampled.into_iter().zip(run(&mut executor, steps)) {
-                sequences[s].push(&output);
-            }
-        }
-        for (s, prompt) in prompts.iter().enumerate() {
-            let found = sequences[s].continuation(prompt.ids.len());
-            assert_eq!(found, prompt.greedy_ids, "{model}: sequence {s} beside others");
+        let twice = || golden.prompts.iter().chain(&golden.prompts);
+        let prompts: Vec<_> = twice().map(|prompt| &prompt.ids[..]).collect();
+        for (s, (found, prompt)) in generate_together(&mut executor, &prompts, 32).iter().zip(twice()).enumerate() {
+            assert_eq!(*found, prompt.greedy_ids, "{model}: sequence {s} beside others");
         }
     }
 }

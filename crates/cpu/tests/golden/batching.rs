@@ -5,7 +5,7 @@ use cpu::{CpuOptions, Isa, KvType, Precision};
 use crate::{
     data::{self, Golden},
     executor::{exact, executor},
-    runner::{NUM_BLOCKS, Sequence, generate, run},
+    runner::{NUM_BLOCKS, Sequence, generate, generate_together},
 };
 
 /// The fast path of a quantized model with half-precision keys: what users run.
@@ -59,27 +59,11 @@ fn other_sequences_change_nothing() {
                 .iter()
                 .map(|prompt| generate(&mut executor, Sequence::new(1, &prompt.ids, |i| i), 256, 32).1);
             let expected: Vec<_> = alone.collect();
-            // Twice each prompt; sequence `s` owns every sixth block and gets chunks of its own size, so that prefills and
-            // decodes mix.
-            let prompts: Vec<_> = golden.prompts.iter().chain(&golden.prompts).collect();
-            let mut sequences: Vec<_> = prompts
-                .iter()
-                .zip(0..)
-                .map(|(prompt, s)| Sequence::new(s as u64, &prompt.ids, |i| (i * 6 + s) % NUM_BLOCKS))
-                .collect();
-            for _ in 0..120 {
-                let active = |s: &usize| sequences[*s].continuation(prompts[*s].ids.len()).len() < 32;
-                let active: Vec<_> = (0..sequences.len()).filter(active).collect();
-                let steps: Vec<_> = active.iter().map(|&s| sequences[s].step(3 + s)).collect();
-                let sampled: Vec<_> =
-                    active.into_iter().zip(&steps).filter(|(_, step)| step.sample.is_some()).map(|(s, _)| s).collect();
-                for (s, output) in sampled.into_iter().zip(run(&mut executor, steps)) {
-                    sequences[s].push(&output);
-                }
-            }
-            for (s, prompt) in prompts.iter().enumerate() {
-                let found = sequences[s].continuation(prompt.ids.len());
-                assert_eq!(found, expected[s % 3], "{}: sequence {s} beside others", golden.name);
+            // Twice each prompt.
+            let prompts: Vec<_> = golden.prompts.iter().chain(&golden.prompts).map(|prompt| &prompt.ids[..]).collect();
+            let found = generate_together(&mut executor, &prompts, 32);
+            for (s, found) in found.iter().enumerate() {
+                assert_eq!(found, &expected[s % 3], "{}: sequence {s} beside others", golden.name);
             }
         }
     }

@@ -77,3 +77,25 @@ pub(crate) fn generate(
     }
     (logits.expect("logits were asked for"), sequence.continuation(prompt_len).to_vec())
 }
+
+/// Generates from all prompts side by side. Sequence `s` owns every `prompts.len()`th block and gets chunks of its own
+/// size, so that prefills and decodes mix.
+pub(crate) fn generate_together(executor: &mut dyn Executor, prompts: &[&[u32]], num_tokens: usize) -> Vec<Vec<u32>> {
+    let count = prompts.len();
+    let sequence = |(s, prompt): (usize, &&[u32])| Sequence::new(s as u64, prompt, |i| (i * count + s) % NUM_BLOCKS);
+    let mut sequences: Vec<_> = prompts.iter().enumerate().map(sequence).collect();
+    loop {
+        let active = |s: &usize| sequences[*s].continuation(prompts[*s].len()).len() < num_tokens;
+        let active: Vec<_> = (0..count).filter(active).collect();
+        if active.is_empty() {
+            break;
+        }
+        let steps: Vec<_> = active.iter().map(|&s| sequences[s].step(3 + s)).collect();
+        let sampled: Vec<_> =
+            active.into_iter().zip(&steps).filter(|(_, step)| step.sample.is_some()).map(|(s, _)| s).collect();
+        for (s, output) in sampled.into_iter().zip(run(executor, steps)) {
+            sequences[s].push(&output);
+        }
+    }
+    sequences.iter().zip(prompts).map(|(seq, prompt)| seq.continuation(prompt.len()).to_vec()).collect()
+}
