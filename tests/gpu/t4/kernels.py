@@ -1,8 +1,9 @@
 """What the project's decode kernels cost on sm_75, per multiplication, from their machine code.
 
-A kernel with several formats in one switch is compiled once per format, with the format a constant: then its main loop is that
-format's. Registers and shared memory are those of the kernel as it ships.
+A kernel with several formats in one switch is compiled once per format, with the format a constant: then its main loop
+is that format's. Registers and shared memory are those of the kernel as it ships.
 """
+
 import collections
 import math
 import os
@@ -88,7 +89,7 @@ def sources():
             jobs[name] = (name, read("kernels", name), {})
     switch = "switch (seg.format)"
     if not any(switch in text for text in headers.values()):
-        raise SystemExit(f"error: no header of the kernels has `{switch}`: teach kernels.py how matmul_T chooses by format")
+        raise SystemExit(f"error: no kernel header has `{switch}`: teach kernels.py how matmul_T chooses by format")
     for fmt in FORMATS:
         changed = {name: text.replace(switch, f"switch (FORMAT_{fmt.upper()})") for name, text in headers.items()}
         jobs[fmt] = ("matmul_quant.cu", jobs["matmul_quant.cu"][1], changed)

@@ -1,9 +1,10 @@
 """A kernel's machine code (nvdisasm's listing): its main loop, and what an iteration costs the pipes of a Turing sub-core.
 
 The main loop is the smallest backward branch around the most streamed loads (`LDG...NA`: weights and KV alone pass L1 by).
-Forward branches over code without memory or matrix instructions guard the rare (masks, a softcap, a new largest score):
-what they jump over is not counted.
+Conditional branches forward, over code without memory or matrix instructions, guard the rare (masks, a softcap, a new
+largest score): what they jump over is not counted.
 """
+
 import collections
 import re
 
@@ -11,8 +12,8 @@ LINE = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(?:(@!?U?P\w+)\s+)?([A-Z][\w.]*)([^;]
 LABEL = re.compile(r"^\.(L_\w+):")
 TARGET = re.compile(r"`\(\.(L_\w+)\)")
 
-# Cycles that a warp's instruction keeps a pipe of one sub-core busy (CUDA's throughput table, compute capability 7.5; HMMA and
-# IMMA from 65 TFLOP/s and 130 TOP/s). Any instruction takes one issue slot.
+# Cycles that a warp's instruction keeps a pipe of one sub-core busy (CUDA's throughput table, compute capability 7.5; HMMA
+# and IMMA from 65 TFLOP/s and 130 TOP/s). Any instruction takes one issue slot.
 CYCLES = {"alu": 2, "fma": 2, "half": 2, "xu": 8, "hmma": 8, "imma": 4}
 PIPES = {
     "fma": ("FFMA", "FMUL", "FADD", "IMAD", "IDP"),
@@ -20,7 +21,27 @@ PIPES = {
     "xu": ("MUFU", "I2F", "F2I", "F2F", "FLO", "POPC", "BREV"),
     "hmma": ("HMMA",),
     "imma": ("IMMA",),
-    "alu": ("LOP3", "SHF", "PRMT", "IADD3", "ISETP", "FSETP", "FMNMX", "IMNMX", "LEA", "SEL", "FSEL", "MOV", "PLOP3", "SGXT", "VABSDIFF", "I2I", "R2P", "P2R", "BMSK"),
+    "alu": (
+        "LOP3",
+        "SHF",
+        "PRMT",
+        "IADD3",
+        "ISETP",
+        "FSETP",
+        "FMNMX",
+        "IMNMX",
+        "LEA",
+        "SEL",
+        "FSEL",
+        "MOV",
+        "PLOP3",
+        "SGXT",
+        "VABSDIFF",
+        "I2I",
+        "R2P",
+        "P2R",
+        "BMSK",
+    ),
 }
 PIPE_OF = {name: pipe for pipe, names in PIPES.items() for name in names}
 # Multiplications of a warp's instruction, for the ones that do a kernel's work.
@@ -47,8 +68,9 @@ class Kernel:
         return self.labels.get(match[1]) if match and instruction.name.startswith("BRA") else None
 
     def loops(self):
-        """(first, last) index of every backward branch's range."""
-        targets = ((self.target(one), one, last) for last, one in enumerate(self.code))
+        """(first, last) index of every loop: a conditional branch back. Code that was moved behind the kernel's end jumps back
+        without a condition; that is no loop."""
+        targets = ((self.target(one), one, last) for last, one in enumerate(self.code) if one.predicate)
         return [(self.place(to), last) for to, one, last in targets if to is not None and to <= one.address]
 
     def main_loop(self):
@@ -60,8 +82,7 @@ class Kernel:
     def stage_loop(self):
         """The loop around the main one (a stage of activations, where the compiler kept its slices a loop), or None."""
         inner = self.main_loop()
-        # Code that was moved behind the kernel's end jumps back without a condition; that is no loop.
-        around = [loop for loop in self.loops() if loop[0] <= inner[0] and inner[1] < loop[1] and self.code[loop[1]].predicate]
+        around = [loop for loop in self.loops() if loop[0] <= inner[0] and inner[1] < loop[1]]
         return min(around, key=len_of, default=None)
 
     def iteration(self):
@@ -110,7 +131,11 @@ def is_streamed(instruction):
 def products(body):
     """Multiplications of an iteration by whatever does most of them, tensor cores first."""
     for units in (("HMMA", "IMMA"), ("IDP",), ("FFMA",)):
-        found = sum(PRODUCTS.get(".".join(one.name.split(".")[:2]), PRODUCTS.get(base(one), 0)) for one in body if base(one) in units)
+        found = sum(
+            PRODUCTS.get(".".join(one.name.split(".")[:2]), PRODUCTS.get(base(one), 0))
+            for one in body
+            if base(one) in units
+        )
         if found:
             return found
     return 0

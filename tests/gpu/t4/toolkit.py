@@ -1,4 +1,5 @@
-"""The two CUDA tools that the report needs, from PyPI: NVRTC (nvidia-cuda-nvrtc-cu12) and nvdisasm (nvidia-cuda-nvdisasm)."""
+"""The CUDA tools that the report needs, from PyPI: nvidia-cuda-nvrtc-cu12 (NVRTC) and nvidia-cuda-nvdisasm."""
+
 import concurrent.futures
 import ctypes
 import glob
