@@ -1,7 +1,7 @@
 // Weights out of the planes of include/quant_formats.cuh: whole matrices to f16 for a library's matrix product, single rows to
 // f32 for the token embedding.
 //
-// dequant_f16: planes -> out [rows of the launch][cols] f16, row-major; cols % 8 == 0. Grid (chunks / 8 rounded up, tiles),
+// dequant_f16: planes -> out [rows of the launch][cols] f16, row-major; cols % 4 == 0. Grid (chunks / 8 rounded up, tiles),
 //   block 256 threads, a chunk each warp; first_tile is the first tile of the launch, out its first row.
 //   Bytes moved: planes + 2 * rows * cols.
 // dequant_rows_f32: rows ids[i] -> out [i][cols] f32 times `factor`. Grid (num_ids), block 128 threads. Rows of ids beyond the
@@ -21,6 +21,16 @@ struct DequantArgs {
     float factor;         // dequant_rows_f32 only
 };
 
+// Eight columns, or the four that are left. Rows of other than multiples of eight columns begin at eight bytes.
+static __device__ __forceinline__ void store_halves(unsigned short* to, const unsigned* p, unsigned left, bool aligned) {
+    if (aligned) {
+        *(uint4*)to = make_uint4(p[0], p[1], p[2], p[3]);
+        return;
+    }
+    *(uint2*)to = make_uint2(p[0], p[1]);
+    if (left > 4) *(uint2*)(to + 4) = make_uint2(p[2], p[3]);
+}
+
 // One chunk of a tile, by a warp. The values are those that matmul_T multiplies by.
 template <class F> static __device__ __forceinline__ void chunk_to_f16(const DequantArgs& args, unsigned tile, unsigned chunk) {
     unsigned lane = threadIdx.x & 31u, g = lane >> 2, t = lane & 3u;
@@ -38,7 +48,7 @@ template <class F> static __device__ __forceinline__ void chunk_to_f16(const Deq
             F::pairs(u, scales, 0, b, h, p);
             if (row >= args.rows) continue;
             size_t at = (size_t)(row - args.first_tile * 16) * args.cols + col;
-            *(uint4*)((unsigned short*)args.out + at) = make_uint4(p[0], p[1], p[2], p[3]);
+            store_halves((unsigned short*)args.out + at, p, args.cols - col, (args.cols & 7u) == 0u);
         }
     }
 }
@@ -83,11 +93,14 @@ template <class F> static __device__ __forceinline__ void row_to_f32(const Dequa
 static __device__ __forceinline__ void half_row(const DequantArgs& args, unsigned row) {
     float* out = (float*)args.out + (size_t)blockIdx.x * args.cols;
     unsigned place = row & 15u;
-    for (unsigned i = threadIdx.x; i < args.cols / 8; i += blockDim.x) {
+    for (unsigned i = threadIdx.x; i < (args.cols + 7) / 8; i += blockDim.x) {
         unsigned v[4], chunk = i >> 4, b = (i >> 2) & 3u, t = i & 3u;
         load_stream4(v, args.planes.low + ((size_t)(row >> 4) * args.chunks + chunk) * 4096 + (b * 2 + (place >> 3)) * 512 + ((place & 7u) * 4 + t) * 16);
 #pragma unroll
-        for (int j = 0; j < 4; j++) *(float2*)(out + i * 8 + j * 2) = make_float2(half_low(v[j]) * args.factor, half_high(v[j]) * args.factor);
+        for (int j = 0; j < 4; j++) {
+            if (i * 8 + j * 2 >= args.cols) break;
+            *(float2*)(out + i * 8 + j * 2) = make_float2(half_low(v[j]) * args.factor, half_high(v[j]) * args.factor);
+        }
     }
 }
 

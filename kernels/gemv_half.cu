@@ -1,15 +1,11 @@
 // Matrix-vector product of f16 weights (also those made from BF16 and F32) and one token:
 // out[row] = sum_k W[row][k] * x[k] + bias[row] + residual[row].
 //
-// W: the f16 plane of include/quant_formats.cuh; x f16, 16-byte aligned, cols % 8 == 0; out f32. Grid (tiles of 16 rows over all
+// W: the f16 plane of include/quant_formats.cuh; x f16, 16-byte aligned, zeros from `cols` to whole chunks; out f32. Grid (tiles of 16 rows over all
 // segments), block num_warps * 32 threads, at most 16 warps: the warps share the columns of one tile.
 // Bytes moved: 2 * rows * cols; activations come from L2.
 #include "mma.cuh"
 #include "quant_segment.cuh"
-
-static __device__ __forceinline__ uint4 load_activations(const MatmulArgs& args, unsigned col) {
-    return col < args.cols ? *(const uint4*)(args.half + col) : make_uint4(0u, 0u, 0u, 0u);
-}
 
 static __device__ __forceinline__ void load_chunk(unsigned (*w)[4], const MatmulSegment& seg, size_t chunk, unsigned lane) {
 #pragma unroll
@@ -35,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(512) gemv_half(const __grid_constan
     for (unsigned chunk = warp; chunk < args.chunks; chunk += num_warps) {
 #pragma unroll
         for (int b = 0; b < 4; b++) {
-            uint4 packed = load_activations(args, chunk * 128 + b * 32 + (lane & 3u) * 8);
+            uint4 packed = *(const uint4*)(args.half + chunk * 128 + b * 32 + (lane & 3u) * 8);
             float x[8] = {half_low(packed.x), half_high(packed.x), half_low(packed.y), half_high(packed.y),
                           half_low(packed.z), half_high(packed.z), half_low(packed.w), half_high(packed.w)};
             sum[0] = dot8(w[b * 2], x, sum[0]);

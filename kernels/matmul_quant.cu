@@ -1,10 +1,23 @@
 // Product of weights and several tokens: out[token][row] = sum_k W[row][k] * x[token][k] + bias[row] + residual[token][row].
 //
-// W as in include/quant_formats.cuh, x f16 [tokens][half_stride] (16-byte aligned rows), out f32 [tokens][out_stride]; the work
-// of a block of threads is told in include/quant_tile.cuh. Grid (blocks of rows over all segments, splits of the columns, tiles
-// of tokens), block 256 threads, dynamic shared memory as crates/cuda/src/ops/matmul/plan.rs has it (two stages, or the sums of
-// the column warps). `partial` holds the splits' sums and `arrivals` zeros where splits > 1. Kernel matmul_T: T tokens a block.
+// W as in include/quant_formats.cuh, x f16 [tokens][half_stride] (16-byte aligned rows, zeros from `cols` to whole chunks), out
+// f32 [tokens][out_stride]; the work of a block of threads is told in include/quant_tile.cuh, for sm_90a in quant_wide.cuh. Grid
+// (blocks of rows over all segments, tiles of tokens, splits of the columns), block 256 threads, dynamic shared memory as
+// crates/cuda/src/ops/matmul/plan.rs has it. `partial` holds the splits' sums and `arrivals` zeros where splits > 1. Kernel
+// matmul_T: T tokens a block.
 // Bytes moved: the planes once per token tile; activations come from L2 once per block of rows.
+#if __CUDA_ARCH_FEAT_SM90_ALL
+#include "quant_wide.cuh"
+
+#define MATMUL(name, token_tiles)                                                                                          \
+    extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2) name(const __grid_constant__ MatmulArgs args) { \
+        wide_block<WideShape<token_tiles>>(args);                                                                          \
+    }
+MATMUL(matmul_8, 1)
+MATMUL(matmul_16, 2)
+MATMUL(matmul_32, 4)
+MATMUL(matmul_64, 8)
+#else
 #include "quant_tile.cuh"
 
 // blocks: how many are to share a multiprocessor.
@@ -19,4 +32,5 @@ MATMUL(matmul_32, 4, 1, 1, 1, 2)
 MATMUL(matmul_64, 8, 2, 1, 1, 1)
 #else
 MATMUL(matmul_64, 8, 1, 1, 1, 1)
+#endif
 #endif

@@ -42,6 +42,26 @@ static __device__ __forceinline__ unsigned load_stream1(const void* p) {
     asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(r) : "l"(p));
     return r;
 }
+
+// The same planes in shared memory, where copies have brought a part of them: 32-bit addresses.
+struct SharedBytes {
+    unsigned address;
+    __device__ __forceinline__ SharedBytes operator+(size_t offset) const { return {address + (unsigned)offset}; }
+};
+struct SharedPlanes {
+    SharedBytes low, high, scale, super;
+};
+static __device__ __forceinline__ void load_stream4(unsigned* r, SharedBytes p) {
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(p.address));
+}
+static __device__ __forceinline__ void load_stream2(unsigned* r, SharedBytes p) {
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(r[0]), "=r"(r[1]) : "r"(p.address));
+}
+static __device__ __forceinline__ unsigned load_stream1(SharedBytes p) {
+    unsigned r;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(r) : "r"(p.address));
+    return r;
+}
 static __device__ __forceinline__ float half_low(unsigned pair) {
     float f;
     asm("{.reg .b16 lo, hi; mov.b32 {lo, hi}, %1; cvt.f32.f16 %0, lo;}" : "=f"(f) : "r"(pair));
@@ -72,8 +92,22 @@ static __device__ __forceinline__ unsigned half2_fma(unsigned a, unsigned b, uns
     return r;
 }
 // Both halves the low (high) one of `pair`.
-static __device__ __forceinline__ unsigned both_low(unsigned pair) { return __byte_perm(pair, pair, 0x1010); }
-static __device__ __forceinline__ unsigned both_high(unsigned pair) { return __byte_perm(pair, pair, 0x3232); }
+static __device__ __forceinline__ unsigned both_low(unsigned pair) {
+    unsigned r;
+    asm("{.reg .b16 lo, hi; mov.b32 {lo, hi}, %1; mov.b32 %0, {lo, lo};}" : "=r"(r) : "r"(pair));
+    return r;
+}
+static __device__ __forceinline__ unsigned both_high(unsigned pair) {
+    unsigned r;
+    asm("{.reg .b16 lo, hi; mov.b32 {lo, hi}, %1; mov.b32 %0, {hi, hi};}" : "=r"(r) : "r"(pair));
+    return r;
+}
+// (w & mask) ^ magic in one instruction, with the constants in registers.
+static __device__ __forceinline__ unsigned mask_turn(unsigned w, unsigned mask, unsigned magic) {
+    unsigned r;
+    asm("lop3.b32 %0, %1, %2, %3, 0x6a;" : "=r"(r) : "r"(w), "r"(mask), "r"(magic));
+    return r;
+}
 // Left by n, right by -n.
 static __device__ __forceinline__ unsigned shift_left(unsigned w, int n) { return n >= 0 ? w << n : w >> -n; }
 // Two unsigned bytes of `word`, chosen by the selector's nibbles 0 and 2, as exact f16.
@@ -85,10 +119,10 @@ static __device__ __forceinline__ unsigned half2_bytes(unsigned word, unsigned s
 // moved to bits AT.. of its half, then turned by MAGIC, which sets the exponent.
 template <int AT, unsigned MAGIC> static __device__ __forceinline__ void nibble_pairs(unsigned w, unsigned* p) {
     constexpr unsigned MASK = (15u << AT) * 0x10001u;
-    p[0] = (shift_left(w, AT) & MASK) ^ MAGIC;
-    p[1] = (shift_left(w, AT - 8) & MASK) ^ MAGIC;
-    p[2] = (shift_left(w, AT - 4) & MASK) ^ MAGIC;
-    p[3] = (shift_left(w, AT - 12) & MASK) ^ MAGIC;
+    p[0] = mask_turn(shift_left(w, AT), MASK, MAGIC);
+    p[1] = mask_turn(shift_left(w, AT - 8), MASK, MAGIC);
+    p[2] = mask_turn(shift_left(w, AT - 4), MASK, MAGIC);
+    p[3] = mask_turn(shift_left(w, AT - 12), MASK, MAGIC);
 }
 
 // What the formats share in form: CHUNKS of a unit (the step of a warp along columns; the k-quants come in both sizes, two for
@@ -116,11 +150,11 @@ template <unsigned MAGIC> static __device__ __forceinline__ void five_bit_pairs(
     p[3] ^= shift_left(high, -3 - b) & 0x02000200u;
 }
 
-template <int LOADS> static __device__ __forceinline__ void load_low(unsigned (*low)[4], const unsigned char* unit, unsigned lane) {
+template <int LOADS, class B> static __device__ __forceinline__ void load_low(unsigned (*low)[4], B unit, unsigned lane) {
 #pragma unroll
     for (int i = 0; i < LOADS; i++) load_stream4(low[i], unit + i * 512 + lane * 16);
 }
-static __device__ __forceinline__ void load_six_bit(unsigned (*meta)[4], const unsigned char* unit, unsigned lane) {
+template <class B> static __device__ __forceinline__ void load_six_bit(unsigned (*meta)[4], B unit, unsigned lane) {
     load_stream4(meta[0], unit + (lane >> 2) * 32);
     load_stream4(meta[1], unit + (lane >> 2) * 32 + 16);
 }
@@ -164,10 +198,10 @@ template <int UNIT_CHUNKS> struct Q4_K {
         unsigned meta[2][4];
         bool second;  // of a super-block's two chunks, where the unit is one
     };
-    static __device__ __forceinline__ void load_quants(Quants& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_quants(Quants& u, const P& p, size_t unit, unsigned lane) {
         load_low<2 * CHUNKS>(u.low, p.low + unit * (1024 * CHUNKS), lane);
     }
-    static __device__ __forceinline__ void load_meta(Unit& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_meta(Unit& u, const P& p, size_t unit, unsigned lane) {
         load_six_bit(u.meta, p.scale + (CHUNKS == 2 ? unit : unit >> 1) * 256, lane);
         u.second = unit & 1;
     }
@@ -197,7 +231,7 @@ template <int UNIT_CHUNKS> struct Q5_K {
         unsigned meta[2][4];
         bool second;
     };
-    static __device__ __forceinline__ void load_quants(Quants& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_quants(Quants& u, const P& p, size_t unit, unsigned lane) {
         load_low<2 * CHUNKS>(u.low, p.low + unit * (1024 * CHUNKS), lane);
         if constexpr (CHUNKS == 2) {
             load_stream4(u.high, p.high + unit * 512 + lane * 16);
@@ -205,7 +239,7 @@ template <int UNIT_CHUNKS> struct Q5_K {
             load_stream2(u.high, p.high + (unit >> 1) * 512 + lane * 16 + (unit & 1) * 8);
         }
     }
-    static __device__ __forceinline__ void load_meta(Unit& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_meta(Unit& u, const P& p, size_t unit, unsigned lane) {
         load_six_bit(u.meta, p.scale + (CHUNKS == 2 ? unit : unit >> 1) * 256, lane);
         u.second = unit & 1;
     }
@@ -235,11 +269,11 @@ template <int UNIT_CHUNKS> struct Q6_K {
         unsigned meta[CHUNKS][4];  // [h * 2 + block / 2], four int8: 16 columns each
         unsigned super;
     };
-    static __device__ __forceinline__ void load_quants(Quants& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_quants(Quants& u, const P& p, size_t unit, unsigned lane) {
         load_low<2 * CHUNKS>(u.low, p.low + unit * (1024 * CHUNKS), lane);
         load_low<CHUNKS>(u.high, p.high + unit * (512 * CHUNKS), lane);
     }
-    static __device__ __forceinline__ void load_meta(Unit& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_meta(Unit& u, const P& p, size_t unit, unsigned lane) {
 #pragma unroll
         for (int i = 0; i < CHUNKS; i++) load_stream4(u.meta[i], p.scale + (unit * CHUNKS + i) * 128 + (lane >> 2) * 16);
         u.super = load_stream1(p.super + (CHUNKS == 2 ? unit : unit >> 1) * 32 + (lane >> 2) * 4);
@@ -250,7 +284,7 @@ template <int UNIT_CHUNKS> struct Q6_K {
         a[0] = ((w << 2) & 0x3c3c3c3cu) | ((high << (6 - shift)) & 0xc0c0c0c0u);
         a[1] = ((w >> 2) & 0x3c3c3c3cu) | ((high << (4 - shift)) & 0xc0c0c0c0u);
     }
-    // A lane's columns lie in group t / 2 of their block. The scale is rounded to 9 bits, so that 96 times it is exact.
+    // A lane's columns lie in group t / 2 of their block.
     static __device__ __forceinline__ void scales(const Unit& u, int c, unsigned t, HalfScales& s) {
         unsigned selector = t < 2 ? 0x4240u : 0x4341u;
 #pragma unroll
@@ -259,20 +293,22 @@ template <int UNIT_CHUNKS> struct Q6_K {
 #pragma unroll
             for (int i = 0; i < 2; i++) {
                 unsigned bytes = __byte_perm(u.meta[c][h * 2 + i] ^ 0x80808080u, 0x64646464u, selector);  // 1152 + scale
-                s.scale[h][i] = (half2_mul(half2_add(bytes, 0xe480e480u), d) + 0x00020002u) & 0xfffcfffcu;
-                s.offset[h][i] = half2_mul(s.scale[h][i], 0xd600d600u);  // -96
+                s.scale[h][i] = half2_mul(half2_add(bytes, 0xe480e480u), d);
             }
         }
     }
+    // The offset is taken off first, exactly: 96 times a scale would have to be rounded.
     static __device__ __forceinline__ void pairs(const Unit& u, const HalfScales& s, int c, int b, int h, unsigned* p) {
         unsigned high = u.high[c][h * 2 + (b >> 1)];
+        unsigned scale = b & 1 ? both_high(s.scale[h][b >> 1]) : both_low(s.scale[h][b >> 1]);
         int shift = 4 * (b & 1);
         nibble_pairs<4, 0x56005600u>(u.low[c * 2 + h][b], p);  // 64 + q, with the sign bit flipped
         p[0] ^= shift_left(high, 8 - shift) & 0x03000300u;
         p[1] ^= shift_left(high, -shift) & 0x03000300u;
         p[2] ^= shift_left(high, 6 - shift) & 0x03000300u;
         p[3] ^= shift_left(high, -2 - shift) & 0x03000300u;
-        s.apply(h, b, p);
+#pragma unroll
+        for (int i = 0; i < 4; i++) p[i] = half2_mul(half2_add(p[i], 0xd600d600u), scale);  // less 96
     }
 };
 
@@ -286,13 +322,13 @@ struct Q8_0 {
     struct Unit : Quants {
         unsigned meta[4];  // [h * 2 + block / 2], two f16 each
     };
-    static __device__ __forceinline__ void load_quants(Quants& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_quants(Quants& u, const P& p, size_t unit, unsigned lane) {
         load_low<4>(u.low, p.low + unit * 2048, lane);
     }
-    static __device__ __forceinline__ void load_block(Quants& u, const QuantPlanes& p, size_t unit, unsigned lane, int b) {
+    template <class P> static __device__ __forceinline__ void load_block(Quants& u, const P& p, size_t unit, unsigned lane, int b) {
         load_stream4(u.low[b], p.low + unit * 2048 + b * 512 + lane * 16);
     }
-    static __device__ __forceinline__ void load_meta(Unit& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_meta(Unit& u, const P& p, size_t unit, unsigned lane) {
         load_stream4(u.meta, p.scale + unit * 128 + (lane >> 2) * 16);
     }
     static __device__ __forceinline__ void words(const Unit& u, int, int b, int h, unsigned* a) {
@@ -324,10 +360,10 @@ struct Q4_0 {
     struct Unit : Quants {
         unsigned meta[4];
     };
-    static __device__ __forceinline__ void load_quants(Quants& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_quants(Quants& u, const P& p, size_t unit, unsigned lane) {
         load_low<2>(u.low, p.low + unit * 1024, lane);
     }
-    static __device__ __forceinline__ void load_meta(Unit& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_meta(Unit& u, const P& p, size_t unit, unsigned lane) {
         load_stream4(u.meta, p.scale + unit * 128 + (lane >> 2) * 16);
     }
     static __device__ __forceinline__ void words(const Unit& u, int, int b, int h, unsigned* a) {
@@ -358,11 +394,11 @@ struct Q5_0 {
     struct Unit : Quants {
         unsigned meta[4];
     };
-    static __device__ __forceinline__ void load_quants(Quants& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_quants(Quants& u, const P& p, size_t unit, unsigned lane) {
         load_low<2>(u.low, p.low + unit * 1024, lane);
         load_stream2(u.high, p.high + unit * 256 + lane * 8);
     }
-    static __device__ __forceinline__ void load_meta(Unit& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_meta(Unit& u, const P& p, size_t unit, unsigned lane) {
         load_stream4(u.meta, p.scale + unit * 128 + (lane >> 2) * 16);
     }
     static __device__ __forceinline__ void words(const Unit& u, int, int b, int h, unsigned* a) {
@@ -391,13 +427,13 @@ struct F16 {
         unsigned low[8][4];
     };
     struct Unit : Quants {};
-    static __device__ __forceinline__ void load_quants(Quants& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+    template <class P> static __device__ __forceinline__ void load_quants(Quants& u, const P& p, size_t unit, unsigned lane) {
         load_low<8>(u.low, p.low + unit * 4096, lane);
     }
-    static __device__ __forceinline__ void load_block(Quants& u, const QuantPlanes& p, size_t unit, unsigned lane, int b) {
+    template <class P> static __device__ __forceinline__ void load_block(Quants& u, const P& p, size_t unit, unsigned lane, int b) {
         load_low<2>(u.low + b * 2, p.low + unit * 4096 + b * 1024, lane);
     }
-    static __device__ __forceinline__ void load_meta(Unit&, const QuantPlanes&, size_t, unsigned) {}
+    template <class P> static __device__ __forceinline__ void load_meta(Unit&, const P&, size_t, unsigned) {}
     static __device__ __forceinline__ void scales(const Unit&, int, unsigned, HalfScales&) {}
     static __device__ __forceinline__ void pairs(const Unit& u, const HalfScales&, int, int b, int h, unsigned* p) {
 #pragma unroll
@@ -405,7 +441,7 @@ struct F16 {
     }
 };
 
-template <class F> static __device__ __forceinline__ void load_unit(typename F::Unit& u, const QuantPlanes& p, size_t unit, unsigned lane) {
+template <class F, class P> static __device__ __forceinline__ void load_unit(typename F::Unit& u, const P& p, size_t unit, unsigned lane) {
     F::load_meta(u, p, unit, lane);
     F::load_quants(u, p, unit, lane);
 }

@@ -7,9 +7,7 @@
 // splits are added in a fixed order, so that reruns are bit-identical.
 #pragma once
 #include "mma.cuh"
-#include "quant_segment.cuh"
-
-constexpr unsigned TILE_THREADS = 256;
+#include "quant_sums.cuh"
 
 // One shape of a block of threads.
 template <int TOKEN_TILES, int ROW_TILES, int COLUMN_WARPS, int SLICE_CHUNKS> struct TileShape {
@@ -28,7 +26,7 @@ template <int TOKEN_TILES, int ROW_TILES, int COLUMN_WARPS, int SLICE_CHUNKS> st
 static __device__ __forceinline__ unsigned piece_offset(unsigned token, unsigned i) { return token * 256u + ((i ^ ((token & 1u) << 2)) << 4); }
 
 // Brings the activations of one stage to shared memory: `start` begins, `finish` makes them readable by the block after the
-// next __syncthreads. Columns and tokens beyond the matrix are zeros.
+// next __syncthreads. Chunks and tokens beyond the product are zeros.
 template <class S> struct StageCopy {
 #if __CUDA_ARCH__ < 800
     uint4 held[S::PIECES_EACH];
@@ -37,9 +35,8 @@ template <class S> struct StageCopy {
     static __device__ __forceinline__ const void* piece(const MatmulArgs& args, unsigned first_token, unsigned chunk0, unsigned n, unsigned& to) {
         unsigned p = threadIdx.x + n * TILE_THREADS, i = p & 15u, token = (p >> 4) % S::TOKENS, chunk = p / (16 * S::TOKENS);
         to = chunk * S::CHUNK_BYTES + piece_offset(token, i);
-        unsigned col = (chunk0 + chunk) * 128u + i * 8u;
-        if (first_token + token >= args.tokens || col >= args.cols) return nullptr;
-        return args.half + (size_t)(first_token + token) * args.half_stride + col;
+        if (first_token + token >= args.tokens || chunk0 + chunk >= args.chunks) return nullptr;
+        return args.half + (size_t)(first_token + token) * args.half_stride + (chunk0 + chunk) * 128u + i * 8u;
     }
     __device__ __forceinline__ void start(const MatmulArgs& args, unsigned first_token, unsigned chunk0, unsigned char* stage) {
 #pragma unroll
@@ -68,15 +65,6 @@ template <class S> struct StageCopy {
         }
 #endif
     }
-};
-
-// What a warp works on.
-struct TileWork {
-    unsigned tile;         // its first tile of 16 rows in the segment
-    unsigned num_tiles;    // how many of its MT tiles the matrix has
-    unsigned first_token;
-    unsigned chunk, end;   // columns of the block's split, in chunks
-    unsigned wk;           // its place among the warps that share rows
 };
 
 // The weights of a warp: where they lie and how they come.
@@ -202,50 +190,6 @@ template <class S> static __device__ __forceinline__ void sum_column_warps(unsig
     }
 }
 
-// Adds the sums of the grid's splits: every block writes its own, the last to arrive adds them in order. True for that block.
-template <class S> static __device__ __forceinline__ bool sum_splits(const MatmulArgs& args, unsigned wk, unsigned* last, float* sums) {
-    if (args.splits == 1) return true;
-    constexpr unsigned LANES = S::ROW_WARPS * 32, SIZE = LANES * S::SUMS;
-    unsigned place = blockIdx.z * gridDim.x + blockIdx.x;
-    float* partial = args.partial + (size_t)place * args.splits * SIZE + threadIdx.x % LANES;
-    if (wk == 0) {
-#pragma unroll
-        for (unsigned i = 0; i < S::SUMS; i++) partial[blockIdx.y * SIZE + i * LANES] = sums[i];
-        __threadfence();
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        *last = atomicAdd(args.arrivals + place, 1u) == args.splits - 1;
-        if (*last) args.arrivals[place] = 0u;
-    }
-    __syncthreads();
-    if (!*last) return false;
-    __threadfence();
-    if (wk == 0) {
-#pragma unroll
-        for (unsigned i = 0; i < S::SUMS; i++) sums[i] = __ldcg(partial + i * LANES);
-        for (unsigned split = 1; split < args.splits; split++) {
-#pragma unroll
-            for (unsigned i = 0; i < S::SUMS; i++) sums[i] += __ldcg(partial + split * SIZE + i * LANES);
-        }
-    }
-    return true;
-}
-
-template <class S> static __device__ __forceinline__ TileWork tile_work(const MatmulArgs& args, const MatmulSegment& seg) {
-    unsigned warp = threadIdx.x >> 5, tiles = (seg.rows + 15u) >> 4;
-    TileWork work;
-    work.tile = ((blockIdx.x - seg.first_block) * S::ROW_WARPS + warp % S::ROW_WARPS) * S::MT;
-    work.num_tiles = work.tile < tiles ? tiles - work.tile : 0u;
-    work.wk = warp / S::ROW_WARPS;
-    work.first_token = blockIdx.z * S::TOKENS;
-    // Splits begin at even chunks: super-blocks are not cut.
-    unsigned super = (args.chunks + 1) / 2;
-    work.chunk = super * blockIdx.y / args.splits * 2;
-    work.end = min(super * (blockIdx.y + 1) / args.splits * 2, args.chunks);
-    return work;
-}
-
 template <class S> static __device__ __forceinline__ void matmul_block(const MatmulArgs& args) {
     extern __shared__ __align__(16) unsigned char shared[];
     __shared__ unsigned last;
@@ -265,13 +209,5 @@ template <class S> static __device__ __forceinline__ void matmul_block(const Mat
     }
     float* sums = (float*)acc;
     sum_column_warps<S>(work.wk, (float*)shared, sums);
-    if (!sum_splits<S>(args, work.wk, &last, sums)) return;
-    if (work.wk != 0) return;
-    unsigned lane = threadIdx.x & 31u;
-#pragma unroll
-    for (unsigned i = 0; i < S::SUMS; i++) {
-        unsigned m = i / (S::NT * 4), n = i / 4 % S::NT;
-        unsigned token = work.first_token + n * 8 + (lane & 3u) * 2 + (i & 1u);
-        if (token < args.tokens) store_output(seg, token, (work.tile + m) * 16u + (lane >> 2) + (i >> 1 & 1u) * 8, sums[i]);
-    }
+    finish_block<S>(args, seg, work, &last, sums);
 }

@@ -30,7 +30,7 @@ pub use upload::Uploader;
 use args::{MatmulArgs, SegmentArgs};
 use call::refuse;
 use library::Library;
-use plan::{Limits, TileShape, gemv_blocks, gemv_warps, tile_plan, tile_shapes};
+use plan::{Limits, MAX_GEMV_WARPS, TileShape, gemv_blocks, gemv_warps, tile_plan, tile_shapes};
 use workspace::Workspace;
 
 const OP: &str = "matmul";
@@ -42,12 +42,29 @@ const GEMV_UNIT_CHUNKS: usize = 2;
 /// The kernels of products, and their memory.
 pub struct Matmul {
     /// By [`PlaneFormat::id`].
-    gemv: [Kernel; 7],
-    gemv_mixed: Kernel,
+    gemv: [Gemv; 7],
+    gemv_mixed: Gemv,
     tiles: Vec<Tile>,
     library: Option<Library>,
     workspace: Workspace,
     num_sms: usize,
+}
+
+/// A matrix-vector kernel and how many of its blocks run at a time on a multiprocessor, by the number of their warps.
+struct Gemv {
+    kernel: Kernel,
+    blocks_per_sm: [u32; MAX_GEMV_WARPS],
+}
+
+impl Gemv {
+    fn new(gpu: &Gpu, name: &'static str) -> Result<Self, CudaError> {
+        let kernel = gpu.kernels.get(name)?;
+        let mut blocks_per_sm = [0; MAX_GEMV_WARPS];
+        for (i, blocks) in blocks_per_sm.iter_mut().enumerate() {
+            *blocks = kernel.blocks_per_sm(32 * (i as u32 + 1), 0)?;
+        }
+        Ok(Self { kernel, blocks_per_sm })
+    }
 }
 
 /// A kernel `matmul_T` and how many of its blocks run at a time.
@@ -73,7 +90,7 @@ impl Matmul {
     /// # Errors
     /// [`CudaError`] when kernels cannot be loaded or memory does not suffice.
     pub fn new(gpu: &Gpu, library: bool) -> Result<Self, CudaError> {
-        let get = |name| gpu.kernels.get(name);
+        let get = |name| Gemv::new(gpu, name);
         let arch = gpu.device.arch().number();
         Ok(Self {
             gemv: [
@@ -140,7 +157,7 @@ impl Matmul {
 
     fn gemv(&self, device: &Device, call: &MatmulCall<'_>) -> Result<(), CudaError> {
         let (args, blocks) = self.args(call, gemv_blocks);
-        let (kernel, unit_chunks) = match call.common_format() {
+        let (gemv, unit_chunks) = match call.common_format() {
             Some(format @ (PlaneFormat::Q4K | PlaneFormat::Q5K | PlaneFormat::Q6K)) => {
                 (&self.gemv[format.id() as usize], GEMV_UNIT_CHUNKS)
             }
@@ -148,10 +165,10 @@ impl Matmul {
             None => (&self.gemv_mixed, GEMV_UNIT_CHUNKS),
         };
         let units = (args.chunks as usize).div_ceil(unit_chunks);
-        let warps = gemv_warps(&call.rows(), units, self.num_sms);
+        let warps = gemv_warps(&call.rows(), units, self.num_sms, &gemv.blocks_per_sm);
         let launch = Launch { grid: [blocks as u32, 1, 1], block: 32 * warps as u32, shared_bytes: 0 };
         // SAFETY: the call was checked; the planes are the matrices'.
-        unsafe { kernel.launch(device, launch, &args) }
+        unsafe { gemv.kernel.launch(device, launch, &args) }
     }
 
     fn tile(&self, device: &Device, call: &MatmulCall<'_>) -> Result<(), CudaError> {
@@ -166,10 +183,11 @@ impl Matmul {
         };
         let plan = tile_plan(shape, &call.rows(), args.chunks as usize, call.tokens, limits);
         args.splits = plan.splits as u32;
-        let grid = [plan.blocks as u32, plan.splits as u32, plan.token_tiles as u32];
+        let grid = [plan.blocks as u32, plan.token_tiles as u32, plan.splits as u32];
         let launch = Launch { grid, block: TileShape::THREADS, shared_bytes: shape.shared_bytes() as u32 };
+        let cluster = if shape.is_clustered() { args.splits } else { 1 };
         // SAFETY: the call was checked; `plan` keeps sums and counters in the workspace.
-        unsafe { kernel.launch(device, launch, &args) }
+        unsafe { kernel.launch_clustered(device, launch, cluster, &args) }
     }
 
     /// The arguments, and the number of blocks over all matrices when each has `blocks(rows)`.

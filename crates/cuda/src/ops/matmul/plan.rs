@@ -2,10 +2,12 @@
 
 /// Rows of a tile, the M side of the tensor-core instructions.
 const TILE_ROWS: usize = 16;
-/// Warps that a multiprocessor keeps busy in the matrix-vector kernels: what their registers leave room for.
-const GEMV_WARPS_PER_SM: usize = 24;
-/// Warps of a matrix-vector block at most, for the same reason.
-const MAX_GEMV_WARPS: usize = 8;
+/// Warps of a matrix-vector block at most.
+pub(super) const MAX_GEMV_WARPS: usize = 16;
+/// What starting a matrix-vector block and adding its warps' sums costs, in half units of columns.
+const GEMV_START_COST: usize = 3;
+/// Blocks of a cluster at most, on all devices that have clusters.
+const MAX_CLUSTER: usize = 8;
 /// What starting a block and adding its split costs, in pairs of chunks (256 columns) of work.
 const SPLIT_COST: usize = 2;
 
@@ -54,6 +56,11 @@ impl TileShape {
     const WARPS: usize = 8;
     /// Three stages of activations, and a ring of weights of every warp.
     const WIDE_SHARED_BYTES: usize = (3 * 16 + Self::WARPS * 8) << 10;
+
+    /// Whether the splits of a product are a cluster, whose blocks add their sums without the workspace.
+    pub(super) fn is_clustered(&self) -> bool {
+        self.wide
+    }
 
     /// Tokens of a block.
     pub(super) fn tokens(&self) -> usize {
@@ -107,23 +114,30 @@ pub(super) fn tile_plan(shape: &TileShape, rows: &[usize], chunks: usize, tokens
     let blocks: usize = rows.iter().map(|rows| rows.div_ceil(shape.rows())).sum();
     let token_tiles = tokens.div_ceil(shape.tokens());
     let (places, pairs) = (blocks * token_tiles, chunks.div_ceil(2));
-    let room = if places > limits.arrivals { 1 } else { limits.partial_bytes / (places * shape.sum_bytes()) };
+    let room = match shape.wide {
+        true => MAX_CLUSTER,
+        false if places > limits.arrivals => 1,
+        false => limits.partial_bytes / (places * shape.sum_bytes()),
+    };
     // Every split has work for the warps that share its columns.
     let least = (shape.column_warps * shape.slice_chunks).div_ceil(2);
     let most = (pairs / least).min(room).max(1);
     let cost = |splits: usize| (places * splits).div_ceil(limits.slots) * (pairs.div_ceil(splits) + SPLIT_COST);
-    let splits = (1..=most).min_by_key(|&splits| cost(splits)).unwrap_or(1);
+    // Where splits are a cluster, two, four or eight.
+    let possible = |splits: &usize| !shape.wide || (splits.is_power_of_two() && *splits <= MAX_CLUSTER);
+    let splits = (1..=most).filter(possible).min_by_key(|&splits| cost(splits)).unwrap_or(1);
     TilePlan { blocks, splits, token_tiles }
 }
 
-/// Warps of a matrix-vector block: enough of them over all tiles, with two units of columns each.
-pub(super) fn gemv_warps(rows: &[usize], units: usize, num_sms: usize) -> usize {
-    let tiles: usize = rows.iter().map(|rows| rows.div_ceil(TILE_ROWS)).sum();
-    let mut warps = 2;
-    while warps < MAX_GEMV_WARPS && tiles * warps < num_sms * GEMV_WARPS_PER_SM && warps * 2 <= units {
-        warps *= 2;
-    }
-    warps
+/// Warps of a matrix-vector block: the number with the fewest rounds of blocks, counting what a block costs.
+/// `blocks_per_sm[w - 1]` blocks of `w` warps run at a time on a multiprocessor.
+pub(super) fn gemv_warps(rows: &[usize], units: usize, num_sms: usize, blocks_per_sm: &[u32; MAX_GEMV_WARPS]) -> usize {
+    let tiles: usize = rows.iter().copied().map(gemv_blocks).sum();
+    let cost = |warps: &usize| {
+        let slots = num_sms * blocks_per_sm[warps - 1].max(1) as usize;
+        tiles.div_ceil(slots) * (2 * units.div_ceil(*warps) + GEMV_START_COST)
+    };
+    (1..=MAX_GEMV_WARPS.min(units)).min_by_key(cost).unwrap_or(1)
 }
 
 /// Tiles of a matrix-vector launch.
@@ -149,13 +163,15 @@ mod tests {
 
     #[test]
     fn splits_fill_the_device_and_stay_in_their_room() {
-        for shape in tile_shapes(90) {
+        for shape in tile_shapes(80).into_iter().chain(tile_shapes(90)) {
             for rows in [1, 17, 1024, 2048, 4096, 28_672, 128_256] {
                 for chunks in [1, 3, 8, 32, 112] {
                     let plan = tile_plan(&shape, &[rows], chunks, 64, H200);
                     let places = plan.blocks * plan.token_tiles;
                     assert!(plan.splits >= 1 && plan.splits <= chunks.div_ceil(2), "{shape:?} {rows} {chunks}");
-                    if plan.splits > 1 {
+                    if shape.wide {
+                        assert!([1, 2, 4, 8].contains(&plan.splits), "{shape:?} {rows} {chunks}");
+                    } else if plan.splits > 1 {
                         assert!(places * plan.splits * shape.sum_bytes() <= H200.partial_bytes);
                         assert!(places <= H200.arrivals);
                     }
@@ -168,9 +184,12 @@ mod tests {
 
     #[test]
     fn small_matrices_get_more_warps_a_tile() {
-        assert_eq!(gemv_warps(&[2048], 8, 132), 8);
-        assert_eq!(gemv_warps(&[2048], 2, 132), 2);
-        assert_eq!(gemv_warps(&[14_336, 14_336], 16, 132), 2);
-        assert_eq!(gemv_warps(&[4096], 16, 40), 4);
+        // 25 warps fit.
+        let blocks = std::array::from_fn(|i| 25 / (i as u32 + 1));
+        assert_eq!(gemv_warps(&[2048], 8, 132, &blocks), 8);
+        assert_eq!(gemv_warps(&[2048], 2, 132, &blocks), 2);
+        assert_eq!(gemv_warps(&[4096], 56, 132, &blocks), 12);
+        assert_eq!(gemv_warps(&[128_256], 16, 132, &blocks), 2);
+        assert_eq!(gemv_warps(&[64], 1, 40, &blocks), 1);
     }
 }

@@ -1,0 +1,233 @@
+// The product of weights (any format) and several tokens for sm_90a: four warps a tensor-core product, everything on its way in
+// the background.
+//
+// Weights are the M side, 16 rows a warp, 128 a block of threads; tokens the N side. Each warp has a ring of its own in shared
+// memory: asynchronous copies bring the planes of its rows a few chunks ahead, whatever registers are left; each weight is
+// decoded to f16 once, in registers, half a chunk at a time, while the tensor cores work on the half before. Activations pass
+// through registers (one stage ahead) into three stages that the whole block reads: in the planes a lane holds eight
+// neighbouring columns, so that stores turn words into the order of the fragments' columns.
+#pragma once
+#include "mma.cuh"
+#include "quant_sums.cuh"
+#include "wgmma.cuh"
+
+// Bytes of the planes of 16 rows in a slot of the ring: SPAN chunks, the smallest that no plane's records straddle.
+template <class F> struct Slot;
+template <unsigned CHUNKS, unsigned LOW_BYTES, unsigned HIGH_BYTES, unsigned SCALE_BYTES, unsigned SUPER_BYTES> struct SlotOf {
+    static constexpr unsigned SPAN = CHUNKS, LOW = LOW_BYTES, HIGH = HIGH_BYTES, SCALE = SCALE_BYTES, SUPER = SUPER_BYTES;
+    static constexpr unsigned BYTES = LOW + HIGH + SCALE + SUPER;
+};
+template <> struct Slot<Q4_K<1>> : SlotOf<2, 2048, 0, 256, 0> {};
+template <> struct Slot<Q5_K<1>> : SlotOf<2, 2048, 512, 256, 0> {};
+template <> struct Slot<Q6_K<1>> : SlotOf<2, 2048, 1024, 256, 32> {};
+template <> struct Slot<Q8_0> : SlotOf<1, 2048, 0, 128, 0> {};
+template <> struct Slot<Q4_0> : SlotOf<1, 1024, 0, 128, 0> {};
+template <> struct Slot<Q5_0> : SlotOf<1, 1024, 256, 128, 0> {};
+template <> struct Slot<F16> : SlotOf<1, 4096, 0, 0, 0> {};
+
+template <int TOKEN_TILES> struct WideShape {
+    static constexpr int NT = TOKEN_TILES, MT = 1;
+    static constexpr unsigned TOKENS = NT * 8, ROW_WARPS = 8, ROWS = 128, SUMS = NT * 4;
+    // A stage of activations: 16 KiB, a quarter of a thread's four 16-byte pieces each.
+    static constexpr unsigned STAGE_CHUNKS = 8 / NT, STAGE_BYTES = 16384, STAGES = 3;
+    static constexpr unsigned RING_BYTES = 8192;  // of a warp
+};
+
+// A warp's weights on their way.
+template <class F> struct WeightRing {
+    static constexpr unsigned DEPTH = WideShape<8>::RING_BYTES / Slot<F>::BYTES;
+    static_assert(DEPTH >= 2, "one slot is read while another is filled");
+    const QuantPlanes& from;
+    unsigned next, end;     // slots still to be asked for, counted over all tiles
+    unsigned base;          // shared address
+    unsigned filled, used;  // slots, in bytes
+    __device__ __forceinline__ WeightRing(const MatmulArgs& args, const MatmulSegment& seg, const TileWork& work, unsigned address)
+        : from(seg.planes), base(address), filled(0), used(0) {
+        next = (work.tile * args.chunks + work.chunk) / Slot<F>::SPAN;
+        end = work.num_tiles == 0 ? 0 : next + (work.end - work.chunk) / Slot<F>::SPAN;
+#pragma unroll
+        for (unsigned i = 1; i < DEPTH; i++) fill();
+    }
+    template <unsigned BYTES> __device__ __forceinline__ void copy(unsigned to, const unsigned char* plane) const {
+        unsigned lane = threadIdx.x & 31u;
+        plane += (size_t)next * BYTES + lane * 16;
+#pragma unroll
+        for (unsigned i = 0; i < BYTES; i += 512) {
+            if (BYTES - i >= 512 || lane * 16 < BYTES - i) {
+                asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to + i + lane * 16), "l"(plane + i) : "memory");
+            }
+        }
+    }
+    // Asks for the next slot; an empty group where there is none keeps the count.
+    __device__ __forceinline__ void fill() {
+        using L = Slot<F>;
+        if (next < end) {
+            unsigned to = base + filled;
+            copy<L::LOW>(to, from.low);
+            if constexpr (L::HIGH > 0) copy<L::HIGH>(to + L::LOW, from.high);
+            if constexpr (L::SCALE > 0) copy<L::SCALE>(to + L::LOW + L::HIGH, from.scale);
+            if constexpr (L::SUPER > 0) copy<L::SUPER>(to + L::LOW + L::HIGH + L::SCALE, from.super);
+            next++;
+        }
+        copy_async_commit();
+        filled = filled == (DEPTH - 1) * L::BYTES ? 0 : filled + L::BYTES;
+    }
+    // The next slot, here by now; the one before it is filled again.
+    __device__ __forceinline__ SharedPlanes turn() {
+        using L = Slot<F>;
+        copy_async_wait<DEPTH - 2>();
+        __syncwarp();
+        fill();
+        SharedBytes slot{base + used};
+        used = used == (DEPTH - 1) * L::BYTES ? 0 : used + L::BYTES;
+        return {slot, slot + L::LOW, slot + (L::LOW + L::HIGH), slot + (L::LOW + L::HIGH + L::SCALE)};
+    }
+};
+
+// The block's activations on their way. A warp brings eight tokens of one chunk of each stage.
+template <class S> struct ActStages {
+    uint4 held[4];
+    const unsigned short* row;  // this lane's token and columns; tokens beyond the product repeat its last
+    unsigned chunk, end;        // this warp's chunk of the stage that is loaded next
+    unsigned to;                // where a lane's line of a matrix goes in stage 0
+    unsigned offset;            // of the stage that is stored next
+    __device__ __forceinline__ ActStages(const MatmulArgs& args, const TileWork& work, unsigned address) : end(work.end), offset(0) {
+        unsigned lane = threadIdx.x & 31u, warp = threadIdx.x >> 5, tile = warp / S::STAGE_CHUNKS, part = warp % S::STAGE_CHUNKS;
+        unsigned token = min(work.first_token + tile * 8 + (lane >> 2), args.tokens - 1);
+        chunk = work.chunk + part;
+        row = args.half + (size_t)token * args.half_stride + (lane & 3u) * 8;
+        to = address + ((part * 16 + (lane >> 3)) * S::NT + tile) * 128 + (lane & 7u) * 16;
+        load();
+        store();
+        load();
+    }
+    __device__ __forceinline__ void load() {
+        if (chunk < end) {
+#pragma unroll
+            for (unsigned i = 0; i < 4; i++) held[i] = *(const uint4*)(row + chunk * 128 + i * 32);
+        }
+        chunk += S::STAGE_CHUNKS;
+    }
+    __device__ __forceinline__ void store() {
+#pragma unroll
+        for (unsigned i = 0; i < 4; i++) store_matrix4(to + offset + i * (4 * S::NT * 128), held[i]);
+        wgmma_publish();
+        offset = offset == (S::STAGES - 1) * S::STAGE_BYTES ? 0 : offset + S::STAGE_BYTES;
+    }
+};
+
+// Decodes half a chunk (blocks 2 half and 2 half + 1) to fragments: four products of 16 columns.
+template <class F> static __device__ __forceinline__ void wide_decode(typename F::Unit& unit, const HalfScales& scales, const SharedPlanes& planes, unsigned at, int half, unsigned* a) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        int b = half * 2 + i;
+        if constexpr (F::ROLLING) F::load_block(unit, planes, at, threadIdx.x & 31u, b);
+        unsigned p[2][4];
+        F::pairs(unit, scales, 0, b, 0, p[0]);
+        F::pairs(unit, scales, 0, b, 1, p[1]);
+#pragma unroll
+        for (int k = 0; k < 8; k++) a[i * 8 + k] = p[k & 1][k >> 1];
+    }
+}
+
+// Multiplies chunk AT of a slot with all tokens, whose activations are at shared address `slab`.
+template <class F, class S> static __device__ __forceinline__ void wide_chunk(typename F::Unit& unit, const SharedPlanes& planes, unsigned at, unsigned slab, unsigned (*a)[16], float* acc) {
+    unsigned lane = threadIdx.x & 31u;
+    F::load_meta(unit, planes, at, lane);
+    if constexpr (!F::ROLLING) F::load_quants(unit, planes, at, lane);
+    HalfScales scales;
+    F::scales(unit, 0, lane & 3u, scales);
+    unsigned long long b = wgmma_operand(slab, S::NT * 128);
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        wgmma_wait<1>();  // the half before the last is done with its fragments
+        wide_decode<F>(unit, scales, planes, at, half, a[half]);
+        wgmma_fence();
+#pragma unroll
+        for (int k = 0; k < 4; k++) wgmma_f16<S::NT>(acc, a[half] + k * 4, b + (half * 4 + k) * (S::NT * 256 >> 4));
+        wgmma_commit();
+    }
+}
+
+template <class F, class S> static __device__ __forceinline__ void wide_loop(const MatmulArgs& args, const MatmulSegment& seg, const TileWork& work, unsigned char* shared, float* acc) {
+    constexpr unsigned SPAN = Slot<F>::SPAN, STAGES_BYTES = S::STAGES * S::STAGE_BYTES;
+    unsigned address = (unsigned)__cvta_generic_to_shared(shared);
+    WeightRing<F> ring(args, seg, work, address + STAGES_BYTES + (threadIdx.x >> 5) * S::RING_BYTES);
+    grid_launch_dependents();
+    grid_wait();
+    ActStages<S> act(args, work, address);
+    typename F::Unit unit;
+    unsigned a[2][16], slab = 0, chunks = work.end - work.chunk;  // slab: the chunk's place in the stages
+    for (unsigned done = 0; done < chunks; done += SPAN) {
+        SharedPlanes planes;
+#pragma unroll
+        for (unsigned at = 0; at < SPAN; at++) {
+            if ((done + at) % S::STAGE_CHUNKS == 0) {
+                __syncthreads();
+                if (done + at + S::STAGE_CHUNKS < chunks) {
+                    act.store();
+                    act.load();
+                }
+            }
+            if (at == 0) planes = ring.turn();
+            wide_chunk<F, S>(unit, planes, at, address + slab, a, acc);
+            slab = slab == STAGES_BYTES - S::NT * 2048 ? 0 : slab + S::NT * 2048;
+        }
+    }
+    wgmma_wait<0>();
+}
+
+// Writes the sums; where the columns are split, the cluster's blocks first put theirs into the warps' rings, and each adds an
+// equal part of them, in the order of the splits.
+template <class S> static __device__ __forceinline__ void wide_finish(const MatmulArgs& args, const MatmulSegment& seg, const TileWork& work, unsigned char* shared, const float* sums) {
+    unsigned warp = threadIdx.x >> 5, lane = threadIdx.x & 31u;
+    if (args.splits == 1) {
+#pragma unroll
+        for (unsigned i = 0; i < S::SUMS; i++) store_sum<S>(args, seg, work.first_token, work.tile, i, lane, sums[i]);
+        return;
+    }
+    static_assert(S::SUMS * 128 <= S::RING_BYTES, "a warp's sums fit its ring");
+    unsigned char* rings = shared + S::STAGES * S::STAGE_BYTES;
+    float* own = (float*)(rings + warp * S::RING_BYTES) + lane;
+    copy_async_wait<0>();
+    __syncwarp();
+#pragma unroll
+    for (unsigned i = 0; i < S::SUMS; i++) own[i * 32] = sums[i];
+    cluster_arrive();
+    cluster_wait();
+    unsigned address = (unsigned)__cvta_generic_to_shared(rings), part = S::SUMS * TILE_THREADS / args.splits;
+#pragma unroll 2
+    for (unsigned v = threadIdx.x; v < part; v += TILE_THREADS) {
+        unsigned place = blockIdx.z * part + v, i = place / TILE_THREADS, from = place % TILE_THREADS / 32;
+        unsigned at = address + from * S::RING_BYTES + (i * 32 + lane) * 4;
+        float parts[8];
+#pragma unroll
+        for (unsigned split = 0; split < 8; split++) parts[split] = split < args.splits ? cluster_load(at, split) : 0.0f;
+        float sum = parts[0];
+#pragma unroll
+        for (unsigned split = 1; split < 8; split++) sum += parts[split];
+        store_sum<S>(args, seg, work.first_token, work.tile - warp + from, i, lane, sum);
+    }
+    // No block may end while others read its sums.
+    cluster_arrive();
+    cluster_wait();
+}
+
+template <class S> static __device__ __forceinline__ void wide_block(const MatmulArgs& args) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    const MatmulSegment& seg = segment_of(args, blockIdx.x);
+    TileWork work = tile_work<S>(args, seg);
+    float acc[S::SUMS];
+#pragma unroll
+    for (unsigned i = 0; i < S::SUMS; i++) acc[i] = 0.0f;
+    switch (seg.format) {
+        case FORMAT_Q4_K: wide_loop<Q4_K<1>, S>(args, seg, work, shared, acc); break;
+        case FORMAT_Q5_K: wide_loop<Q5_K<1>, S>(args, seg, work, shared, acc); break;
+        case FORMAT_Q6_K: wide_loop<Q6_K<1>, S>(args, seg, work, shared, acc); break;
+        case FORMAT_Q8_0: wide_loop<Q8_0, S>(args, seg, work, shared, acc); break;
+        case FORMAT_Q4_0: wide_loop<Q4_0, S>(args, seg, work, shared, acc); break;
+        case FORMAT_Q5_0: wide_loop<Q5_0, S>(args, seg, work, shared, acc); break;
+        default: wide_loop<F16, S>(args, seg, work, shared, acc);
+    }
+    wide_finish<S>(args, seg, work, shared, acc);
+}
