@@ -5,6 +5,7 @@ eighths and a third of the others are Q6_K, and so is the output; rows that 256 
 """
 
 import collections
+import functools
 import math
 import re
 
@@ -168,13 +169,18 @@ class Step:
         return sum(self.seconds(op, clock) for op in self.ops())
 
 
-def stages_of(function, _known={}):
-    """The launches of a function of forward.rs, by the stages it names."""
-    if not _known:
-        text = read("crates/cuda/src/forward.rs")
-        for match in re.finditer(r"\n    fn (\w+)\(&self.*?\n    }\n", text, flags=re.S):
-            names = re.findall(r"self\.stage\(Stage::(\w+)", match[0])
-            _known[match[1]] = [re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower() for name in names]
-    if not _known.get(function):
-        raise SystemExit(f"error: forward.rs has no function `{function}` with stages")
-    return _known[function]
+@functools.cache
+def stages_by_function():
+    """Function of forward.rs -> the stages that it launches, in order."""
+    found = {}
+    for match in re.finditer(r"\n    fn (\w+)\(&self.*?\n    }\n", read("crates/cuda/src/forward.rs"), flags=re.S):
+        names = re.findall(r"self\.stage\(Stage::(\w+)", match[0])
+        found[match[1]] = [re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower() for name in names]
+    return found
+
+
+def stages_of(function):
+    stages = stages_by_function().get(function)
+    if not stages or not all(hasattr(Step, stage) for stage in stages):
+        raise SystemExit(f"error: forward.rs: stages of `{function}` are {stages}; models.py must know them")
+    return stages
