@@ -1,5 +1,5 @@
 //! Products of activations and weights, by the number of tokens: one token reads weights at the speed of memory (`gemv_*`),
-//! up to 64 decode each weight once for all of them (`matmul_T`), more go to cuBLAS where it is installed.
+//! up to 64 decode each weight once for all of them (`matmul_T`), many go to cuBLAS where it is installed.
 
 mod args;
 mod call;
@@ -34,8 +34,10 @@ use plan::{Limits, MAX_GEMV_WARPS, TileShape, gemv_blocks, gemv_warps, tile_plan
 use workspace::Workspace;
 
 const OP: &str = "matmul";
-/// More tokens than this are worth the library: weights pass through memory once more as f16.
+/// From so many tokens on the library is worth it: weights pass through memory once more as f16.
 const LIBRARY_TOKENS: usize = 96;
+/// The same on sm_90, whose own kernels are faster.
+const LIBRARY_TOKENS_SM_90: usize = 192;
 /// Chunks of 128 columns of a unit of the matrix-vector kernels.
 const GEMV_UNIT_CHUNKS: usize = 2;
 
@@ -46,6 +48,7 @@ pub struct Matmul {
     gemv_mixed: Gemv,
     tiles: Vec<Tile>,
     library: Option<Library>,
+    library_tokens: usize,
     workspace: Workspace,
     num_sms: usize,
 }
@@ -104,6 +107,7 @@ impl Matmul {
             ],
             gemv_mixed: get("gemv_mixed")?,
             tiles: tile_shapes(arch).into_iter().map(|shape| Tile::new(gpu, shape)).collect::<Result<_, _>>()?,
+            library_tokens: if arch == 90 { LIBRARY_TOKENS_SM_90 } else { LIBRARY_TOKENS },
             library: if library { Library::load(gpu)? } else { None },
             workspace: Workspace::new(&gpu.device)?,
             num_sms: gpu.device.info().num_sms as usize,
@@ -150,7 +154,9 @@ impl Matmul {
             return self.gemv(device, call);
         }
         match &self.library {
-            Some(library) if call.tokens >= LIBRARY_TOKENS && library.takes(call.cols()) => library.run(device, call),
+            Some(library) if call.tokens >= self.library_tokens && library.takes(call.cols()) => {
+                library.run(device, call)
+            }
             _ => self.tile(device, call),
         }
     }

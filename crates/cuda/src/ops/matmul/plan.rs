@@ -129,13 +129,14 @@ pub(super) fn tile_plan(shape: &TileShape, rows: &[usize], chunks: usize, tokens
     TilePlan { blocks, splits, token_tiles }
 }
 
-/// Warps of a matrix-vector block: the number with the fewest rounds of blocks, counting what a block costs.
-/// `blocks_per_sm[w - 1]` blocks of `w` warps run at a time on a multiprocessor.
+/// Warps of a matrix-vector block: the number with the least time over all rounds of blocks, counting what a block costs.
+/// Where there is more than one round, about half a round's time is lost at the end. `blocks_per_sm[w - 1]` blocks of `w` warps run at a time on a multiprocessor.
 pub(super) fn gemv_warps(rows: &[usize], units: usize, num_sms: usize, blocks_per_sm: &[u32; MAX_GEMV_WARPS]) -> usize {
     let tiles: usize = rows.iter().copied().map(gemv_blocks).sum();
     let cost = |warps: &usize| {
         let slots = num_sms * blocks_per_sm[warps - 1].max(1) as usize;
-        tiles.div_ceil(slots) * (2 * units.div_ceil(*warps) + GEMV_START_COST)
+        let half_rounds = if tiles <= slots { 2 * slots } else { 2 * tiles + slots };
+        half_rounds * (2 * units.div_ceil(*warps) + GEMV_START_COST) * 1000 / slots
     };
     (1..=MAX_GEMV_WARPS.min(units)).min_by_key(cost).unwrap_or(1)
 }
@@ -189,7 +190,8 @@ mod tests {
         assert_eq!(gemv_warps(&[2048], 8, 132, &blocks), 8);
         assert_eq!(gemv_warps(&[2048], 2, 132, &blocks), 2);
         assert_eq!(gemv_warps(&[4096], 56, 132, &blocks), 12);
-        assert_eq!(gemv_warps(&[128_256], 16, 132, &blocks), 2);
+        assert_eq!(gemv_warps(&[14_336, 14_336], 16, 132, &blocks), 4);
+        assert!(gemv_warps(&[128_256], 16, 132, &blocks) <= 2);
         assert_eq!(gemv_warps(&[64], 1, 40, &blocks), 1);
     }
 }
