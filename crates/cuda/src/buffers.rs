@@ -35,6 +35,7 @@ impl Sizes {
             qkv: widest(|l| l.attention.q_size() + 2 * l.attention.kv_size()),
             ffn: widest(|l| match l.ffn {
                 Ffn::Gated { size, .. } => size,
+                Ffn::Moe(_) => 0,
             }),
             vocab: spec.vocab_size,
         }

@@ -2,7 +2,7 @@
 
 use exec::{Capacity, ExecError, Executor, SampledToken, SeqOutput, StageTime, StepOutput, StepPlan, Ticket};
 use gguf::Gguf;
-use model::DecoderSpec;
+use model::{DecoderSpec, Ffn};
 use sampling::Sampler;
 use types::BLOCK_SIZE;
 
@@ -13,7 +13,7 @@ use crate::{
     buffers::Sizes,
     device::{Event, Pinned},
     error::CudaError,
-    forward::{AttentionShape, Forward, StepShape},
+    forward::{AttentionShape, Forward, StepShape, no_experts},
     gpu::Gpu,
     graphs::{DecodeGraphs, decode_shape},
     kv_cache::{KvCache, KvLayout},
@@ -68,6 +68,9 @@ impl CudaExecutor {
         options.validate()?;
         let gpu = Gpu::open(options.ordinal)?;
         let spec = model::decoder_spec(gguf)?;
+        if spec.layers.iter().any(|layer| matches!(layer.ffn, Ffn::Moe(_))) {
+            return Err(no_experts(spec.arch));
+        }
         let kv_layout = KvLayout::new(&spec, options.kv_type)?;
         let tile_tokens = AttentionPlan::tile_tokens(&spec);
         let limits = BatchLimits {

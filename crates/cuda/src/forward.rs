@@ -4,7 +4,7 @@
 //! layer is eight launches. Nothing here allocates, waits, or depends on values of the step: a decode step can be
 //! captured and replayed.
 
-use model::{Attention as AttentionSpec, DecoderSpec, Ffn, LayerSpec, Linear, Rope};
+use model::{Attention as AttentionSpec, DecoderSpec, Ffn, FfnWeights, LayerSpec, Linear, Rope};
 
 use crate::{
     CudaOptions, LoneToken,
@@ -239,17 +239,21 @@ impl Step<'_> {
     fn ffn_block(&self, layer_idx: usize) -> Result<(), CudaError> {
         let weights = &self.forward.model.weights.layers[layer_idx];
         let hidden = self.forward.model.spec.hidden_size;
-        let Ffn::Gated { size, activation } = self.spec(layer_idx).ffn;
-        let inputs = self.act(&self.forward.buffers.act_hidden, &[&weights.ffn_gate, &weights.ffn_up], hidden)?;
-        let gated = self.act(&self.forward.buffers.act_ffn, &[&weights.ffn_down], size)?;
+        let (Ffn::Gated { size, activation }, FfnWeights::Gated(ffn)) = (&self.spec(layer_idx).ffn, &weights.ffn)
+        else {
+            return Err(no_experts(self.forward.model.spec.arch));
+        };
+        let (size, activation) = (*size, *activation);
+        let inputs = self.act(&self.forward.buffers.act_hidden, &[&ffn.gate, &ffn.up], hidden)?;
+        let gated = self.act(&self.forward.buffers.act_ffn, &[&ffn.down], size)?;
         self.stage(Stage::Norm, |f| {
             let norm = (weights.ffn_norm.vector(), inputs);
             f.ops.rms_norm.run(&f.device, &self.norm(Some(&weights.post_attention_norm), Some(norm)))
         })?;
         self.stage(Stage::GateUp, |f| {
             let out = f.buffers.gate_up.rows(self.shape.tokens, 2 * size);
-            let gate = segment(&weights.ffn_gate, out, 2 * size);
-            let up = segment(&weights.ffn_up, out.slice(size..out.len()), 2 * size);
+            let gate = segment(&ffn.gate, out, 2 * size);
+            let up = segment(&ffn.up, out.slice(size..out.len()), 2 * size);
             self.matmul(inputs, &[gate, up])
         })?;
         self.stage(Stage::GatedAct, |f| {
@@ -259,7 +263,7 @@ impl Step<'_> {
         })?;
         self.stage(Stage::FfnDown, |f| {
             let out = f.buffers.branch.rows(self.shape.tokens, hidden);
-            self.matmul(gated, &[segment(&weights.ffn_down, out, hidden)])
+            self.matmul(gated, &[segment(&ffn.down, out, hidden)])
         })?;
         self.stage(Stage::Norm, |f| {
             // The norm of the next layer's attention; after the last layer only the addition is left.
@@ -404,6 +408,11 @@ impl Step<'_> {
             tiles: f.array(&layout.tiles, num_tiles),
         }
     }
+}
+
+/// What the GPU says to a mixture of experts.
+pub(crate) fn no_experts(arch: &str) -> CudaError {
+    CudaError::Unsupported(format!("`{arch}` models with experts do not run on the GPU yet; use `--device cpu`"))
 }
 
 /// A matrix with its bias, written `stride` apart.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use exec::{Capacity, SampleSpec, SeqStep, StageTime, StepPlan};
+use model::{FfnWeights, GatedWeights, LayerWeights};
 use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
 
 use crate::{
@@ -79,9 +80,17 @@ fn stage_bytes(forward: &Forward, stage: Stage, kv_tokens: usize) -> usize {
         }
         Stage::Attention => kv_tokens * forward.cache.bytes_per_token(),
         Stage::AttnOutput => layers.iter().map(|l| matrix(&l.attn_output.weight)).sum(),
-        Stage::GateUp => layers.iter().map(|l| matrix(&l.ffn_gate.weight) + matrix(&l.ffn_up.weight)).sum(),
-        Stage::FfnDown => layers.iter().map(|l| matrix(&l.ffn_down.weight)).sum(),
+        Stage::GateUp => layers.iter().filter_map(gated).map(|g| matrix(&g.gate.weight) + matrix(&g.up.weight)).sum(),
+        Stage::FfnDown => layers.iter().filter_map(gated).map(|g| matrix(&g.down.weight)).sum(),
         Stage::Logits => forward.model.output().layout().read_bytes(),
         Stage::Embed | Stage::Norm | Stage::RopeKv | Stage::GatedAct | Stage::OutputNorm | Stage::Sampling => 0,
+    }
+}
+
+/// A layer's feed-forward block, where it is no mixture of experts.
+fn gated(layer: &LayerWeights<Weight>) -> Option<&GatedWeights<Weight>> {
+    match &layer.ffn {
+        FfnWeights::Gated(gated) => Some(gated),
+        FfnWeights::Moe(_) => None,
     }
 }

@@ -13,5 +13,7 @@ mod weights;
 pub use arch::{decoder_spec, supported_architectures};
 pub use error::ModelError;
 pub use rope::{Rope, RopeStyle};
-pub use spec::{Activation, Attention, DecoderSpec, Ffn, LayerSpec, Mask};
-pub use weights::{DecoderWeights, LayerWeights, Linear, resolve_weights};
+pub use spec::{Activation, Attention, DecoderSpec, Ffn, LayerSpec, Mask, Moe};
+pub use weights::{
+    DecoderWeights, FfnWeights, GatedWeights, LayerWeights, Linear, MoeWeights, SharedExpert, resolve_weights,
+};

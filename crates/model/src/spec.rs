@@ -79,6 +79,27 @@ pub enum Ffn {
         /// The gate's activation.
         activation: Activation,
     },
+    /// A mixture of experts: each token passes the few that its router prefers.
+    Moe(Moe),
+}
+
+/// A mixture of gated experts. The router's logits become probabilities by a softmax over all experts; a token's output
+/// is the sum of its most probable experts' outputs times their weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moe {
+    /// Experts to choose from.
+    pub num_experts: usize,
+    /// Experts that each token passes; of equally probable ones those that stand first.
+    pub num_used: usize,
+    /// Width of an expert's inner layer.
+    pub size: usize,
+    /// The experts' activation.
+    pub activation: Activation,
+    /// Whether the chosen experts' probabilities are divided by their sum to be weights; else they are the weights.
+    pub normalize: bool,
+    /// Width of the inner layer of one more expert that every token passes, with a weight of its own: the sigmoid of a
+    /// dot product.
+    pub shared_size: Option<usize>,
 }
 
 /// The activation of a gate.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use gguf::{Gguf, TensorInfo};
 
-use crate::{Attention, DecoderSpec, Ffn, LayerSpec, ModelError};
+use crate::{Attention, DecoderSpec, Ffn, LayerSpec, ModelError, Moe};
 
 /// All weights of a decoder. `T` is a [`TensorInfo`] reference once resolved, then an executor's own tensor.
 #[derive(Clone, Debug)]
@@ -42,14 +42,54 @@ pub struct LayerWeights<T> {
     pub post_attention_norm: Option<T>,
     /// `[hidden_size]`.
     pub ffn_norm: T,
-    /// `[ffn_size, hidden_size]`.
-    pub ffn_gate: Linear<T>,
-    /// `[ffn_size, hidden_size]`.
-    pub ffn_up: Linear<T>,
-    /// `[hidden_size, ffn_size]`.
-    pub ffn_down: Linear<T>,
+    /// The feed-forward block.
+    pub ffn: FfnWeights<T>,
     /// `[hidden_size]`, with [`LayerSpec::post_norms`].
     pub post_ffw_norm: Option<T>,
+}
+
+/// The weights of a feed-forward block, of the kind that [`Ffn`] says.
+#[derive(Clone, Debug)]
+pub enum FfnWeights<T> {
+    /// Of [`Ffn::Gated`].
+    Gated(GatedWeights<T>),
+    /// Of [`Ffn::Moe`].
+    Moe(Box<MoeWeights<T>>),
+}
+
+/// `down(activation(gate(x)) * up(x))`.
+#[derive(Clone, Debug)]
+pub struct GatedWeights<T> {
+    /// `[size, hidden_size]`.
+    pub gate: Linear<T>,
+    /// `[size, hidden_size]`.
+    pub up: Linear<T>,
+    /// `[hidden_size, size]`.
+    pub down: Linear<T>,
+}
+
+/// The weights of a mixture of experts: the experts' matrices lie one behind the other.
+#[derive(Clone, Debug)]
+pub struct MoeWeights<T> {
+    /// `[num_experts, hidden_size]`.
+    pub router: T,
+    /// `[num_experts, size, hidden_size]`.
+    pub gate: T,
+    /// `[num_experts, size, hidden_size]`.
+    pub up: T,
+    /// `[num_experts, hidden_size, size]`.
+    pub down: T,
+    /// With [`Moe::shared_size`].
+    pub shared: Option<SharedExpert<T>>,
+}
+
+/// The expert that every token passes.
+#[derive(Clone, Debug)]
+pub struct SharedExpert<T> {
+    /// `[hidden_size]`: the expert's weight is the sigmoid of its dot product with the token.
+    pub router: T,
+    /// The expert.
+    pub expert: GatedWeights<T>,
 }
 
 /// A matrix and its bias, where the file has one.
@@ -121,7 +161,6 @@ impl<'a> Finder<'a> {
         let name = |suffix: &str| format!("blk.{idx}.{suffix}");
         let attention @ Attention { head_dim, qk_norm, .. } = &spec.attention;
         let (q, kv) = (attention.q_size(), attention.kv_size());
-        let Ffn::Gated { size: ffn, .. } = spec.ffn;
         Ok(LayerWeights {
             attn_norm: self.require(&name("attn_norm.weight"), &[hidden])?,
             attn_q: self.linear(&name("attn_q"), q, hidden)?,
@@ -132,10 +171,45 @@ impl<'a> Finder<'a> {
             attn_output: self.linear(&name("attn_output"), hidden, q)?,
             post_attention_norm: self.when(spec.post_norms, &name("post_attention_norm.weight"), &[hidden])?,
             ffn_norm: self.require(&name("ffn_norm.weight"), &[hidden])?,
-            ffn_gate: self.linear(&name("ffn_gate"), ffn, hidden)?,
-            ffn_up: self.linear(&name("ffn_up"), ffn, hidden)?,
-            ffn_down: self.linear(&name("ffn_down"), hidden, ffn)?,
+            ffn: match &spec.ffn {
+                Ffn::Gated { size, .. } => FfnWeights::Gated(self.gated(idx, "", *size, hidden)?),
+                Ffn::Moe(moe) => FfnWeights::Moe(Box::new(self.moe(idx, moe, hidden)?)),
+            },
             post_ffw_norm: self.when(spec.post_norms, &name("post_ffw_norm.weight"), &[hidden])?,
+        })
+    }
+
+    /// The matrices `ffn_gate{suffix}`, `ffn_up{suffix}` and `ffn_down{suffix}` of a layer.
+    fn gated(
+        &mut self,
+        idx: usize,
+        suffix: &str,
+        size: usize,
+        hidden: usize,
+    ) -> Result<GatedWeights<&'a TensorInfo>, ModelError> {
+        Ok(GatedWeights {
+            gate: self.linear(&format!("blk.{idx}.ffn_gate{suffix}"), size, hidden)?,
+            up: self.linear(&format!("blk.{idx}.ffn_up{suffix}"), size, hidden)?,
+            down: self.linear(&format!("blk.{idx}.ffn_down{suffix}"), hidden, size)?,
+        })
+    }
+
+    fn moe(&mut self, idx: usize, spec: &Moe, hidden: usize) -> Result<MoeWeights<&'a TensorInfo>, ModelError> {
+        let name = |suffix: &str| format!("blk.{idx}.{suffix}.weight");
+        let Moe { num_experts, size, .. } = *spec;
+        let shared = match spec.shared_size {
+            Some(size) => Some(SharedExpert {
+                router: self.require(&name("ffn_gate_inp_shexp"), &[hidden])?,
+                expert: self.gated(idx, "_shexp", size, hidden)?,
+            }),
+            None => None,
+        };
+        Ok(MoeWeights {
+            router: self.require(&name("ffn_gate_inp"), &[hidden, num_experts])?,
+            gate: self.require(&name("ffn_gate_exps"), &[hidden, size, num_experts])?,
+            up: self.require(&name("ffn_up_exps"), &[hidden, size, num_experts])?,
+            down: self.require(&name("ffn_down_exps"), &[size, hidden, num_experts])?,
+            shared,
         })
     }
 
@@ -176,10 +250,38 @@ impl<T> LayerWeights<T> {
             attn_output: self.attn_output.try_map(f)?,
             post_attention_norm: self.post_attention_norm.map(&mut *f).transpose()?,
             ffn_norm: f(self.ffn_norm)?,
-            ffn_gate: self.ffn_gate.try_map(f)?,
-            ffn_up: self.ffn_up.try_map(f)?,
-            ffn_down: self.ffn_down.try_map(f)?,
+            ffn: self.ffn.try_map(f)?,
             post_ffw_norm: self.post_ffw_norm.map(&mut *f).transpose()?,
+        })
+    }
+}
+
+impl<T> FfnWeights<T> {
+    fn try_map<U, E>(self, f: &mut impl FnMut(T) -> Result<U, E>) -> Result<FfnWeights<U>, E> {
+        Ok(match self {
+            Self::Gated(gated) => FfnWeights::Gated(gated.try_map(f)?),
+            Self::Moe(moe) => FfnWeights::Moe(Box::new(moe.try_map(f)?)),
+        })
+    }
+}
+
+impl<T> GatedWeights<T> {
+    fn try_map<U, E>(self, f: &mut impl FnMut(T) -> Result<U, E>) -> Result<GatedWeights<U>, E> {
+        Ok(GatedWeights { gate: self.gate.try_map(f)?, up: self.up.try_map(f)?, down: self.down.try_map(f)? })
+    }
+}
+
+impl<T> MoeWeights<T> {
+    fn try_map<U, E>(self, f: &mut impl FnMut(T) -> Result<U, E>) -> Result<MoeWeights<U>, E> {
+        Ok(MoeWeights {
+            router: f(self.router)?,
+            gate: f(self.gate)?,
+            up: f(self.up)?,
+            down: f(self.down)?,
+            shared: match self.shared {
+                Some(shared) => Some(SharedExpert { router: f(shared.router)?, expert: shared.expert.try_map(f)? }),
+                None => None,
+            },
         })
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod embed;
 pub(crate) mod gated_act;
 pub(crate) mod kv_write;
 pub(crate) mod matmul;
+pub(crate) mod moe;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;
 pub(crate) mod sampling;

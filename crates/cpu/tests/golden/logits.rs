@@ -94,6 +94,7 @@ golden_tests! { check_float_model:
     stories260k_f32("stories260k.f32", "stories260k");
     qwen2("qwen2.f16", "qwen2");
     qwen3("qwen3.f16", "qwen3");
+    qwen3moe("qwen3moe.f16", "qwen3moe");
     gemma3("gemma3.f16", "gemma3");
 }
 
@@ -106,4 +107,5 @@ golden_tests! { check_quantized_model:
     q2_k("quantized/qwen3.q2_k");
     q3_k_m("quantized/qwen3.q3_k_m");
     iq4_xs("quantized/qwen3.iq4_xs");
+    moe_q4_k_m("quantized/qwen3moe.q4_k_m");
 }

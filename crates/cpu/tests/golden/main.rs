@@ -6,6 +6,7 @@
 mod batching;
 mod data;
 mod executor;
+mod experts;
 mod logits;
 mod refused;
 mod runner;

@@ -5,15 +5,20 @@ use gguf::{Gguf, GgufError};
 use crate::{Activation, Attention, DecoderSpec, Ffn, LayerSpec, Mask, ModelError, Rope, RopeStyle, keys::Keys, rope};
 
 const MAX_LAYERS: usize = 1_024;
-const MAX_SIZE: usize = 1 << 20;
+pub(super) const MAX_SIZE: usize = 1 << 20;
 const MAX_CONTEXT: usize = 1 << 24;
 
 /// Reads a llama-like decoder; the architecture's file then changes what differs.
 pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle) -> Result<DecoderSpec, ModelError> {
+    let size = keys.require_size("feed_forward_length", MAX_SIZE)?;
+    with_ffn(keys, gguf, style, Ffn::Gated { size, activation: Activation::Silu })
+}
+
+/// The same with this feed-forward block.
+pub(super) fn with_ffn(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle, ffn: Ffn) -> Result<DecoderSpec, ModelError> {
     let hidden_size = keys.require_size("embedding_length", MAX_SIZE)?;
     let num_layers = keys.require_size("block_count", MAX_LAYERS)?;
     let attention = attention(keys, hidden_size, style)?;
-    let ffn = Ffn::Gated { size: keys.require_size("feed_forward_length", MAX_SIZE)?, activation: Activation::Silu };
     let layer = LayerSpec { attention, ffn, post_norms: false };
     Ok(DecoderSpec {
         arch: keys.arch,

@@ -16,7 +16,9 @@ const LOCAL_THETA: f32 = 10_000.0;
 const LAYERS_27B: usize = 62;
 
 pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, ModelError> {
-    let mut spec = base::spec(keys, gguf, RopeStyle::Neox)?;
+    let size = keys.require_size("feed_forward_length", base::MAX_SIZE)?;
+    let ffn = Ffn::Gated { size, activation: Activation::GeluTanh };
+    let mut spec = base::with_ffn(keys, gguf, RopeStyle::Neox, ffn)?;
     spec.embedding_scale = (spec.hidden_size as f32).sqrt();
     spec.logit_softcap = keys.positive("final_logit_softcapping")?;
     let window = keys.require_size("attention.sliding_window", usize::MAX)?;
@@ -37,8 +39,7 @@ pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, ModelErr
             attention.rope.theta = local_theta;
             attention.rope.linear_factor = 1.0;
         }
-        let Ffn::Gated { size, .. } = layer.ffn;
-        layer.ffn = Ffn::Gated { size, activation: Activation::GeluTanh };
+        layer.ffn = ffn;
         layer.post_norms = true;
     }
     Ok(spec)

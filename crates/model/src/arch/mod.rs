@@ -1,10 +1,13 @@
 //! The architectures: one file each, one line each in the registry.
 
 mod base;
+mod experts;
 mod gemma3;
 mod llama;
 mod qwen2;
+mod qwen2moe;
 mod qwen3;
+mod qwen3moe;
 
 use gguf::Gguf;
 
@@ -17,7 +20,9 @@ const REGISTRY: &[(&str, ReadSpec)] = &[
     ("llama", llama::spec),
     ("mistral", llama::spec),
     ("qwen2", qwen2::spec),
+    ("qwen2moe", qwen2moe::spec),
     ("qwen3", qwen3::spec),
+    ("qwen3moe", qwen3moe::spec),
     ("gemma3", gemma3::spec),
 ];
 

@@ -8,7 +8,8 @@ use crate::{check, small::Small};
 fn the_architecture_is_known_and_named() {
     let text = |text: &str| Value::String(text.to_owned());
     let arch = |value| Small::new("llama").global("general.architecture", value);
-    let expect = "architecture `mamba` is not supported; supported are llama, mistral, qwen2, qwen3, gemma3";
+    let expect =
+        "architecture `mamba` is not supported; supported are llama, mistral, qwen2, qwen2moe, qwen3, qwen3moe, gemma3";
     check(&arch(text("mamba")), expect);
     check(&arch(text("")), "architecture `` is not supported");
     check(&arch(Value::Uint(1)), "`general.architecture` is an unsigned integer; expected a string");
@@ -79,7 +80,26 @@ fn numbers_are_finite_and_positive() {
 }
 
 #[test]
-fn experts_are_refused() {
+fn experts_are_counted() {
+    check(&Small::new("llama").uint("expert_count", 0), "ok");
+    for arch in ["qwen2moe", "qwen3moe"] {
+        for key in ["expert_count", "expert_used_count"] {
+            check(&Small::new(arch).without(key), &format!("metadata key `{arch}.{key}` is missing"));
+            check(&Small::new(arch).uint(key, 0), &format!("`{arch}.{key}` is 0; expected 1 to 1024"));
+            check(&Small::new(arch).uint(key, 1025), &format!("`{arch}.{key}` is 1025; expected 1 to 1024"));
+        }
+        let expect = format!("`{arch}.expert_used_count` is 4; expected 1 to 3, the number of experts");
+        check(&Small::new(arch).uint("expert_used_count", 4), &expect);
+        for key in ["expert_feed_forward_length", "expert_shared_feed_forward_length", "feed_forward_length"] {
+            let model = Small::new(arch).without("expert_feed_forward_length").uint(key, 0);
+            let read = arch == "qwen2moe" || !key.contains("shared");
+            let expect = if read { format!("`{arch}.{key}` is 0; expected 1 to ") } else { "ok".to_owned() };
+            check(&model, &expect);
+        }
+        let none = Small::new(arch).without("expert_feed_forward_length").uint("feed_forward_length", 1);
+        check(&none, &format!("metadata key `{arch}.expert_feed_forward_length` is missing"));
+    }
     let experts = Small::new("llama").uint("expert_count", 8);
-    check(&experts, "`llama.expert_count` is 8, which is not supported yet (supported: dense models)");
+    check(&experts, "metadata key `llama.expert_used_count` is missing");
+    check(&experts.uint("expert_used_count", 2), "tensor `blk.0.ffn_gate_inp.weight` is missing");
 }

@@ -7,6 +7,8 @@ use gguf::{Builder, Gguf, Value};
 pub(crate) const HIDDEN: usize = 8;
 pub(crate) const HEAD_DIM: usize = 4;
 pub(crate) const FFN: usize = 12;
+/// Of the architectures with experts: their number, those that a token passes, the width of one and of the shared one.
+pub(crate) const EXPERTS: [usize; 4] = [3, 2, 6, 10];
 pub(crate) const VOCAB: usize = 5;
 pub(crate) const NUM_LAYERS: usize = 2;
 
@@ -40,7 +42,19 @@ impl Small {
         for idx in 0..NUM_LAYERS {
             small = small.layer(idx);
         }
-        if arch == "gemma3" { small.with("attention.sliding_window", Value::Uint(16)) } else { small }
+        if arch == "gemma3" {
+            return small.with("attention.sliding_window", Value::Uint(16));
+        }
+        if small.has_experts() {
+            let [count, used, size, shared] = EXPERTS.map(|n| n as u64);
+            small = small.uint("expert_count", count).uint("expert_used_count", used);
+            small = small.uint("expert_feed_forward_length", size).uint("expert_shared_feed_forward_length", shared);
+        }
+        small
+    }
+
+    fn has_experts(&self) -> bool {
+        self.arch.ends_with("moe")
     }
 
     fn layer(mut self, idx: usize) -> Self {
@@ -52,14 +66,34 @@ impl Small {
             ("attn_v.weight", vec![HIDDEN, kv]),
             ("attn_output.weight", vec![q, HIDDEN]),
             ("ffn_norm.weight", vec![HIDDEN]),
-            ("ffn_gate.weight", vec![HIDDEN, FFN]),
-            ("ffn_up.weight", vec![HIDDEN, FFN]),
-            ("ffn_down.weight", vec![FFN, HIDDEN]),
         ];
-        if self.arch == "qwen2" {
+        let [count, _, size, shared] = EXPERTS;
+        if self.has_experts() {
+            tensors.extend([
+                ("ffn_gate_inp.weight", vec![HIDDEN, count]),
+                ("ffn_gate_exps.weight", vec![HIDDEN, size, count]),
+                ("ffn_up_exps.weight", vec![HIDDEN, size, count]),
+                ("ffn_down_exps.weight", vec![size, HIDDEN, count]),
+            ]);
+        } else {
+            tensors.extend([
+                ("ffn_gate.weight", vec![HIDDEN, FFN]),
+                ("ffn_up.weight", vec![HIDDEN, FFN]),
+                ("ffn_down.weight", vec![FFN, HIDDEN]),
+            ]);
+        }
+        if self.arch == "qwen2moe" {
+            tensors.extend([
+                ("ffn_gate_inp_shexp.weight", vec![HIDDEN]),
+                ("ffn_gate_shexp.weight", vec![HIDDEN, shared]),
+                ("ffn_up_shexp.weight", vec![HIDDEN, shared]),
+                ("ffn_down_shexp.weight", vec![shared, HIDDEN]),
+            ]);
+        }
+        if matches!(self.arch, "qwen2" | "qwen2moe") {
             tensors.extend([("attn_q.bias", vec![q]), ("attn_k.bias", vec![kv]), ("attn_v.bias", vec![kv])]);
         }
-        if matches!(self.arch, "qwen3" | "gemma3") {
+        if matches!(self.arch, "qwen3" | "qwen3moe" | "gemma3") {
             tensors.extend([("attn_q_norm.weight", vec![HEAD_DIM]), ("attn_k_norm.weight", vec![HEAD_DIM])]);
         }
         if self.arch == "gemma3" {

@@ -1,11 +1,11 @@
 //! What each architecture's metadata means.
 
 use gguf::Value;
-use model::{Activation, Ffn, Mask, RopeStyle, supported_architectures};
+use model::{Activation, Ffn, Mask, Moe, RopeStyle, supported_architectures};
 
 use crate::{
     check, load,
-    small::{FFN, HEAD_DIM, HIDDEN, NUM_LAYERS, Small, VOCAB},
+    small::{EXPERTS, FFN, HEAD_DIM, HIDDEN, NUM_LAYERS, Small, VOCAB},
 };
 
 #[test]
@@ -18,8 +18,9 @@ fn every_architecture_loads() {
         assert_eq!((attention.num_heads, attention.num_kv_heads, attention.head_dim), (2, 1, HEAD_DIM));
         assert_eq!((attention.q_size(), attention.kv_size()), (2 * HEAD_DIM, HEAD_DIM));
         assert_eq!((attention.rope.dim, attention.scale, attention.softcap), (HEAD_DIM, 0.5, None));
-        let Ffn::Gated { size, .. } = spec.layers[0].ffn;
-        assert_eq!((size, spec.kv_elements_per_token()), (FFN, 2 * HEAD_DIM * NUM_LAYERS));
+        assert_eq!(spec.kv_elements_per_token(), 2 * HEAD_DIM * NUM_LAYERS);
+        let (Ffn::Gated { size, .. } | Ffn::Moe(Moe { size, .. })) = spec.layers[0].ffn;
+        assert_eq!(size, if arch.ends_with("moe") { EXPERTS[2] } else { FFN });
     }
 }
 
@@ -29,14 +30,34 @@ fn architectures_differ_in_rotation_norms_and_activation() {
         ("llama", RopeStyle::Norm, false, false, Activation::Silu),
         ("mistral", RopeStyle::Norm, false, false, Activation::Silu),
         ("qwen2", RopeStyle::Neox, false, false, Activation::Silu),
+        ("qwen2moe", RopeStyle::Neox, false, false, Activation::Silu),
         ("qwen3", RopeStyle::Neox, true, false, Activation::Silu),
+        ("qwen3moe", RopeStyle::Neox, true, false, Activation::Silu),
         ("gemma3", RopeStyle::Neox, true, true, Activation::GeluTanh),
     ] {
         let layer = load(&Small::new(arch)).unwrap().layers.remove(0);
-        let Ffn::Gated { activation: found, .. } = layer.ffn;
+        let (Ffn::Gated { activation: found, .. } | Ffn::Moe(Moe { activation: found, .. })) = layer.ffn;
         assert_eq!((layer.attention.rope.style, found), (style, activation), "{arch}");
         assert_eq!((layer.attention.qk_norm, layer.post_norms), (qk_norm, post_norms), "{arch}");
     }
+}
+
+#[test]
+fn experts_differ_in_their_weights_and_in_the_shared_one() {
+    let [num_experts, num_used, size, shared] = EXPERTS;
+    let moe = |small: &Small| match model::decoder_spec(&small.build()).unwrap().layers[1].ffn {
+        Ffn::Moe(moe) => moe,
+        other => panic!("{other:?}"),
+    };
+    let qwen3 = Moe { num_experts, num_used, size, activation: Activation::Silu, normalize: true, shared_size: None };
+    assert_eq!(moe(&Small::new("qwen3moe")), qwen3);
+    assert_eq!(moe(&Small::new("qwen2moe")), Moe { normalize: false, shared_size: Some(shared), ..qwen3 });
+    // Without their own keys, experts share the dense width, and the shared one has all of it.
+    let widths = Small::new("qwen2moe").without("expert_feed_forward_length");
+    let widths = widths.without("expert_shared_feed_forward_length");
+    assert_eq!(moe(&widths), Moe { size: FFN / num_used, shared_size: Some(FFN), normalize: false, ..qwen3 });
+    let mixtral = Small::new("llama").uint("expert_count", 8).uint("expert_used_count", 2);
+    assert_eq!(moe(&mixtral), Moe { num_experts: 8, num_used: 2, size: FFN, ..qwen3 });
 }
 
 #[test]

@@ -24,7 +24,12 @@ fn every_misshapen_tensor_is_named_with_both_shapes() {
         for name in whole.tensor_names() {
             // A row more in the embedding is another vocabulary, which the output must have then.
             let blamed = if name == "token_embd.weight" { "output.weight" } else { &name };
-            let rank = if name.ends_with("norm.weight") || name.ends_with("bias") { 1 } else { 2 };
+            let vectors = ["norm.weight", "bias", "inp_shexp.weight"];
+            let rank = match () {
+                () if vectors.iter().any(|ending| name.ends_with(ending)) => 1,
+                () if name.ends_with("exps.weight") => 3,
+                () => 2,
+            };
             let mut shape = vec![8; rank];
             shape[rank - 1] = 17;
             check(&whole.clone().tensor(&name, &shape), &format!("tensor `{blamed}` has shape ["));
@@ -37,6 +42,10 @@ fn every_misshapen_tensor_is_named_with_both_shapes() {
         "`output_norm.weight` has shape [8, 1], expected [8]",
     );
     check(&Small::new("llama").tensor("token_embd.weight", &[8]), "`token_embd.weight` has shape [8], expected [8, 1]");
+    check(
+        &Small::new("qwen3moe").tensor("blk.0.ffn_up_exps.weight", &[8, 6, 4]),
+        "`blk.0.ffn_up_exps.weight` has shape [8, 6, 4], expected [8, 6, 3]",
+    );
     check(&Small::new("llama").tensor("rope_freqs.weight", &[3]), "`rope_freqs.weight` has shape [3], expected [2]");
 }
 
