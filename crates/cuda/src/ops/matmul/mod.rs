@@ -30,7 +30,7 @@ pub use upload::Uploader;
 use args::{MatmulArgs, SegmentArgs};
 use call::refuse;
 use library::Library;
-use plan::{Limits, MAX_GEMV_WARPS, TileShape, gemv_blocks, gemv_warps, tile_plan, tile_shapes};
+use plan::{Limits, MAX_GEMV_WARPS, TileShape, gemv_blocks, gemv_ring_bytes, gemv_warps, tile_plan, tile_shapes};
 use workspace::Workspace;
 
 const OP: &str = "matmul";
@@ -56,17 +56,27 @@ pub struct Matmul {
 /// A matrix-vector kernel and how many of its blocks run at a time on a multiprocessor, by the number of their warps.
 struct Gemv {
     kernel: Kernel,
+    /// Dynamic shared memory of a warp.
+    ring_bytes: u32,
     blocks_per_sm: [u32; MAX_GEMV_WARPS],
 }
 
 impl Gemv {
-    fn new(gpu: &Gpu, name: &'static str) -> Result<Self, CudaError> {
+    /// The kernel for matrices of these formats.
+    fn new(gpu: &Gpu, name: &'static str, formats: &[PlaneFormat]) -> Result<Self, CudaError> {
         let kernel = gpu.kernels.get(name)?;
+        let has_rings = gpu.device.arch().number() >= 80;
+        let ring_bytes = formats.iter().copied().map(gemv_ring_bytes).max().filter(|_| has_rings).unwrap_or(0) as u32;
+        let limit = gpu.device.info().max_shared_bytes as u32;
         let mut blocks_per_sm = [0; MAX_GEMV_WARPS];
-        for (i, blocks) in blocks_per_sm.iter_mut().enumerate() {
-            *blocks = kernel.blocks_per_sm(32 * (i as u32 + 1), 0)?;
+        for (warps, blocks) in (1..).zip(&mut blocks_per_sm) {
+            // The kernels' sums take a little as well.
+            if warps * ring_bytes + 2048 <= limit {
+                kernel.allow_shared_bytes(warps * ring_bytes)?;
+                *blocks = kernel.blocks_per_sm(32 * warps, warps * ring_bytes)?;
+            }
         }
-        Ok(Self { kernel, blocks_per_sm })
+        Ok(Self { kernel, ring_bytes, blocks_per_sm })
     }
 }
 
@@ -93,19 +103,19 @@ impl Matmul {
     /// # Errors
     /// [`CudaError`] when kernels cannot be loaded or memory does not suffice.
     pub fn new(gpu: &Gpu, library: bool) -> Result<Self, CudaError> {
-        let get = |name| Gemv::new(gpu, name);
+        let get = |name, format: PlaneFormat| Gemv::new(gpu, name, &[format]);
         let arch = gpu.device.arch().number();
         Ok(Self {
             gemv: [
-                get("gemv_q4_k")?,
-                get("gemv_q5_k")?,
-                get("gemv_q6_k")?,
-                get("gemv_q8_0")?,
-                get("gemv_q4_0")?,
-                get("gemv_q5_0")?,
-                get("gemv_half")?,
+                get("gemv_q4_k", PlaneFormat::Q4K)?,
+                get("gemv_q5_k", PlaneFormat::Q5K)?,
+                get("gemv_q6_k", PlaneFormat::Q6K)?,
+                get("gemv_q8_0", PlaneFormat::Q8)?,
+                get("gemv_q4_0", PlaneFormat::Q4)?,
+                get("gemv_q5_0", PlaneFormat::Q5)?,
+                get("gemv_half", PlaneFormat::Half)?,
             ],
-            gemv_mixed: get("gemv_mixed")?,
+            gemv_mixed: Gemv::new(gpu, "gemv_mixed", &PlaneFormat::ALL)?,
             tiles: tile_shapes(arch).into_iter().map(|shape| Tile::new(gpu, shape)).collect::<Result<_, _>>()?,
             library_tokens: if arch == 90 { LIBRARY_TOKENS_SM_90 } else { LIBRARY_TOKENS },
             library: if library { Library::load(gpu)? } else { None },
@@ -172,7 +182,8 @@ impl Matmul {
         };
         let units = (args.chunks as usize).div_ceil(unit_chunks);
         let warps = gemv_warps(&call.rows(), units, self.num_sms, &gemv.blocks_per_sm);
-        let launch = Launch { grid: [blocks as u32, 1, 1], block: 32 * warps as u32, shared_bytes: 0 };
+        let warps = warps as u32;
+        let launch = Launch { grid: [blocks as u32, 1, 1], block: 32 * warps, shared_bytes: warps * gemv.ring_bytes };
         // SAFETY: the call was checked; the planes are the matrices'.
         unsafe { gemv.kernel.launch(device, launch, &args) }
     }

@@ -1,5 +1,7 @@
 //! How a product is cut into blocks of threads: pure arithmetic on shapes.
 
+use crate::repack::PlaneFormat;
+
 /// Rows of a tile, the M side of the tensor-core instructions.
 const TILE_ROWS: usize = 16;
 /// Warps of a matrix-vector block at most.
@@ -130,15 +132,29 @@ pub(super) fn tile_plan(shape: &TileShape, rows: &[usize], chunks: usize, tokens
 }
 
 /// Warps of a matrix-vector block: the number with the least time over all rounds of blocks, counting what a block costs.
-/// Where there is more than one round, about half a round's time is lost at the end. `blocks_per_sm[w - 1]` blocks of `w` warps run at a time on a multiprocessor.
+/// Where there is more than one round, about half a round's time is lost at the end. `blocks_per_sm[w - 1]` blocks of `w` warps run at a time on a multiprocessor; none where they do not fit.
 pub(super) fn gemv_warps(rows: &[usize], units: usize, num_sms: usize, blocks_per_sm: &[u32; MAX_GEMV_WARPS]) -> usize {
     let tiles: usize = rows.iter().copied().map(gemv_blocks).sum();
     let cost = |warps: &usize| {
-        let slots = num_sms * blocks_per_sm[warps - 1].max(1) as usize;
+        let slots = num_sms * blocks_per_sm[warps - 1] as usize;
         let half_rounds = if tiles <= slots { 2 * slots } else { 2 * tiles + slots };
         half_rounds * (2 * units.div_ceil(*warps) + GEMV_START_COST) * 1000 / slots
     };
-    (1..=MAX_GEMV_WARPS.min(units)).min_by_key(cost).unwrap_or(1)
+    let fits = |warps: &usize| blocks_per_sm[warps - 1] > 0;
+    (1..=MAX_GEMV_WARPS.min(units)).filter(fits).min_by_key(cost).unwrap_or(1)
+}
+
+/// Bytes of a warp's ring of weights in the matrix-vector kernels of sm_80 and later: `GEMV_DEPTH` slots of
+/// `kernels/gemv_quant.cu`.
+pub(super) fn gemv_ring_bytes(format: PlaneFormat) -> usize {
+    let chunk = format.chunk_bytes();
+    let (span, depth) = match format {
+        PlaneFormat::Half => return 0,
+        PlaneFormat::Q4K | PlaneFormat::Q5K | PlaneFormat::Q6K => (2, 3),
+        PlaneFormat::Q8 => (1, 4),
+        PlaneFormat::Q4 | PlaneFormat::Q5 => (1, 6),
+    };
+    depth * span * (chunk.low + chunk.high + chunk.scale + chunk.super_scale)
 }
 
 /// Tiles of a matrix-vector launch.
@@ -148,7 +164,8 @@ pub(super) fn gemv_blocks(rows: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, TileShape, gemv_warps, tile_plan, tile_shapes};
+    use super::{Limits, MAX_GEMV_WARPS, TileShape, gemv_ring_bytes, gemv_warps, tile_plan, tile_shapes};
+    use crate::repack::PlaneFormat;
 
     const H200: Limits = Limits { slots: 264, partial_bytes: 32 << 20, arrivals: 8192 };
 
@@ -181,6 +198,14 @@ mod tests {
         }
         let small = tile_plan(&tile_shapes(90)[0], &[2048], 16, 8, H200);
         assert!(small.blocks * small.splits >= 64, "{small:?}");
+    }
+
+    #[test]
+    fn rings_fit_the_shared_memory_of_sm_80() {
+        assert_eq!(gemv_ring_bytes(PlaneFormat::Q6K), 10_080);
+        for format in PlaneFormat::ALL {
+            assert!(MAX_GEMV_WARPS * gemv_ring_bytes(format) <= 163 << 10, "{format:?}");
+        }
     }
 
     #[test]
