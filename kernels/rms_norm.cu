@@ -5,8 +5,9 @@
 //
 // x, branch f32 [tokens][cols], 16-byte aligned, cols % 4 == 0 (% 32 where int8 is written); out as in include/act_out.cuh. Row i of out comes from row row_ids[i] of x where row_ids is given (then without a branch), else from
 // row i. row_ids[i] = 0xffffffff is padding: its row is left as it is. Grid (rows of out), block threads(cols), the same for
-// every number of tokens, so that sums never depend on the batch. VECS is the 16-byte pieces of a row that a thread holds:
-// cols <= VECS * 2048.
+// every number of tokens, so that sums never depend on the batch. PIECES is the pieces of 8 columns of a row that a thread holds:
+// cols <= PIECES * 4096.
+// int8 does not wait for the norm: 1 / rms is a factor of the whole row, it goes into the blocks' scales alone.
 // Bytes moved: per row 4 * cols (x) + 8 * cols (branch, x') + what out takes; weights come from L2.
 #include "act_out.cuh"
 #include "mma.cuh"
@@ -24,74 +25,135 @@ struct RmsNormArgs {
 };
 
 static __device__ __forceinline__ float square_sum(float4 v) { return fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, v.w * v.w))); }
+static __device__ __forceinline__ float square_sum(const ActVec& v) { return square_sum(v.a) + square_sum(v.b); }
 
-static __device__ __forceinline__ float4 scaled(float4 v, float inverse, float4 weight) {
-    return make_float4(v.x * inverse * weight.x, v.y * inverse * weight.y, v.z * inverse * weight.z, v.w * inverse * weight.w);
-}
+static __device__ __forceinline__ float4 times(float4 a, float4 b) { return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w); }
+static __device__ __forceinline__ float4 times(float4 a, float b) { return make_float4(a.x * b, a.y * b, a.z * b, a.w * b); }
+static __device__ __forceinline__ float4 plus(float4 a, float4 b) { return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w); }
 
-static __device__ __forceinline__ float inverse_rms(float square_sum, const RmsNormArgs& args) {
-    return __fdiv_rn(1.0f, __fsqrt_rn(square_sum / (float)args.cols + args.eps));
-}
+template <int PIECES> static __device__ __forceinline__ unsigned column(int i) { return (i * blockDim.x + threadIdx.x) * 8u; }
 
-template <int VECS> static __device__ __forceinline__ void load_vecs(float4 (&v)[VECS], const float* from, unsigned cols) {
+template <int PIECES> static __device__ __forceinline__ void load_pieces(ActVec (&v)[PIECES], const float* from, unsigned cols) {
 #pragma unroll
-    for (int i = 0; i < VECS; i++) {
-        unsigned col = (i * blockDim.x + threadIdx.x) * 4u;
-        v[i] = col < cols ? *(const float4*)(from + col) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    }
+    for (int i = 0; i < PIECES; i++) v[i] = act_load8(from, column<PIECES>(i), cols);
 }
 
-// Piece i of a weight: held where registers allow it, loaded at its use where rows are long.
-template <int VECS> static __device__ __forceinline__ float4 weight_vec(const float4 (&held)[VECS], const float* from, int i, unsigned cols) {
-    unsigned col = (i * blockDim.x + threadIdx.x) * 4u;
-    if (VECS <= 4) return held[i];
-    return col < cols ? *(const float4*)(from + col) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-}
+// A weight: on its way while the predecessor ends where registers allow it, loaded at its use where rows are long.
+template <int PIECES> struct Weight {
+    static constexpr bool HELD = PIECES <= 2;
+    ActVec held[HELD ? PIECES : 1];
+
+    __device__ __forceinline__ void prepare(const float* from, unsigned cols) {
+        if constexpr (HELD) {
+            if (from != nullptr) load_pieces(held, from, cols);
+        }
+    }
+
+    __device__ __forceinline__ ActVec times(const ActVec& v, const float* from, int i, unsigned cols) const {
+        ActVec weight = HELD ? held[HELD ? i : 0] : act_load8(from, column<PIECES>(i), cols);
+        return {::times(v.a, weight.a), ::times(v.b, weight.b)};
+    }
+};
+
+// A row's int8 blocks before 1 / rms is known. Four neighbouring lanes hold a block of 32.
+template <int PIECES> struct Bytes {
+    float amax[PIECES];
+    int sums[PIECES];
+
+    // Writes the bytes. Returns `square_sum` over the warp: its exchanges between lanes and those of the blocks go side by side.
+    __device__ __forceinline__ float make(const ActQ8& out, const ActVec (&v)[PIECES], float square_sum) {
+#pragma unroll
+        for (int i = 0; i < PIECES; i++) amax[i] = act_largest8(v[i]);
+#pragma unroll
+        for (int step = 1; step < 4; step <<= 1) {
+            square_sum += __shfl_xor_sync(0xffffffffu, square_sum, step);
+#pragma unroll
+            for (int i = 0; i < PIECES; i++) amax[i] = fmaxf(amax[i], __shfl_xor_sync(0xffffffffu, amax[i], step));
+        }
+#pragma unroll
+        for (int i = 0; i < PIECES; i++) {
+            uint2 words;
+            sums[i] = act_bytes8(v[i], amax[i] > 0.0f ? __fdividef(127.0f, amax[i]) : 0.0f, words);
+            unsigned col = column<PIECES>(i);
+            // An even word and the next one are neighbours in act_word's order too.
+            if (col < out.cols) *(uint2*)((unsigned*)out.q + (size_t)blockIdx.x * (out.padded >> 2) + act_word(col >> 2)) = words;
+        }
+#pragma unroll
+        for (int step = 1; step < 4; step <<= 1) {
+            square_sum += __shfl_xor_sync(0xffffffffu, square_sum, step * 4);
+#pragma unroll
+            for (int i = 0; i < PIECES; i++) sums[i] += __shfl_xor_sync(0xffffffffu, sums[i], step);
+        }
+        return square_sum + __shfl_xor_sync(0xffffffffu, square_sum, 16);
+    }
+
+    __device__ __forceinline__ void write_scales(const ActQ8& out, float inverse) const {
+        float factor = inverse * (1.0f / 127.0f);
+#pragma unroll
+        for (int i = 0; i < PIECES; i++) {
+            unsigned col = column<PIECES>(i);
+            if ((col & 31u) != 0u || col >= out.cols) continue;
+            size_t at = (size_t)blockIdx.x * (out.padded >> 5) + (col >> 5);
+            out.d[at] = amax[i] * factor;
+            out.s[at] = __fmul_rn(amax[i] * factor, (float)sums[i]);
+        }
+    }
+};
 
 // x += branch, normed where it has a weight.
-template <int VECS>
-static __device__ __forceinline__ void add_branch(const RmsNormArgs& args, unsigned row, float4 (&x)[VECS], float4 (&weight)[VECS], float* scratch) {
-    float4 branch[VECS];
-    load_vecs(branch, args.branch + (size_t)row * args.cols, args.cols);
+template <int PIECES>
+static __device__ __forceinline__ void add_branch(const RmsNormArgs& args, unsigned row, ActVec (&x)[PIECES], const Weight<PIECES>& weight, float inverse_cols, float* scratch) {
+    ActVec branch[PIECES];
+    load_pieces(branch, args.branch + (size_t)row * args.cols, args.cols);
     if (args.branch_weight != nullptr) {
         float sum = 0.0f;
 #pragma unroll
-        for (int i = 0; i < VECS; i++) sum += square_sum(branch[i]);
-        float inverse = inverse_rms(block_sum(sum, scratch), args);
+        for (int i = 0; i < PIECES; i++) sum += square_sum(branch[i]);
+        float inverse = rsqrtf(fmaf(block_sum(sum, scratch), inverse_cols, args.eps));
 #pragma unroll
-        for (int i = 0; i < VECS; i++) branch[i] = scaled(branch[i], inverse, weight_vec(weight, args.branch_weight, i, args.cols));
+        for (int i = 0; i < PIECES; i++) {
+            branch[i] = weight.times(branch[i], args.branch_weight, i, args.cols);
+            branch[i].a = times(branch[i].a, inverse), branch[i].b = times(branch[i].b, inverse);
+        }
     }
 #pragma unroll
-    for (int i = 0; i < VECS; i++) {
-        unsigned col = (i * blockDim.x + threadIdx.x) * 4u;
-        x[i] = make_float4(x[i].x + branch[i].x, x[i].y + branch[i].y, x[i].z + branch[i].z, x[i].w + branch[i].w);
-        if (col < args.cols) *(float4*)(args.x + (size_t)row * args.cols + col) = x[i];
+    for (int i = 0; i < PIECES; i++) {
+        unsigned col = column<PIECES>(i);
+        float* to = args.x + (size_t)row * args.cols + col;
+        x[i].a = plus(x[i].a, branch[i].a), x[i].b = plus(x[i].b, branch[i].b);
+        if (col < args.cols) *(float4*)to = x[i].a;
+        if (col + 4 < args.cols) *(float4*)(to + 4) = x[i].b;
     }
 }
 
-template <int VECS> static __device__ __forceinline__ void rms_norm(const RmsNormArgs& args) {
-    __shared__ float scratch[2][32];
+template <int PIECES> static __device__ __forceinline__ void rms_norm(const RmsNormArgs& args) {
+    __shared__ __align__(16) float scratch[2][16];
     grid_launch_dependents();
-    // Weights are nobody's output: they are on their way while the predecessor ends.
-    float4 weight[VECS], branch_weight[VECS];
-    if (VECS <= 4 && args.weight != nullptr) load_vecs(weight, args.weight, args.cols);
-    if (VECS <= 4 && args.branch_weight != nullptr) load_vecs(branch_weight, args.branch_weight, args.cols);
+    Weight<PIECES> weight, branch_weight;
+    weight.prepare(args.weight, args.cols);
+    branch_weight.prepare(args.branch_weight, args.cols);
+    float inverse_cols = 1.0f / (float)args.cols;
     unsigned row = args.row_ids != nullptr ? args.row_ids[blockIdx.x] : blockIdx.x;
     grid_wait();
     if (row == 0xffffffffu) return;
-    float4 x[VECS];
-    load_vecs(x, args.x + (size_t)row * args.cols, args.cols);
-    if (args.branch != nullptr) add_branch(args, row, x, branch_weight, scratch[0]);
+    ActVec x[PIECES];
+    load_pieces(x, args.x + (size_t)row * args.cols, args.cols);
+    if (args.branch != nullptr) add_branch(args, row, x, branch_weight, inverse_cols, scratch[0]);
     if (args.weight == nullptr) return;
     float sum = 0.0f;
 #pragma unroll
-    for (int i = 0; i < VECS; i++) sum += square_sum(x[i]);
-    float inverse = inverse_rms(block_sum(sum, scratch[1]), args);
+    for (int i = 0; i < PIECES; i++) {
+        sum += square_sum(x[i]);
+        x[i] = weight.times(x[i], args.weight, i, args.cols);
+    }
+    Bytes<PIECES> bytes;
+    if (args.out.q8.q != nullptr) sum = bytes.make(args.out.q8, x, sum);
+    else sum = warp_sum(sum);
+    float inverse = rsqrtf(fmaf(warps_sum(sum, scratch[1]), inverse_cols, args.eps));
+    if (args.out.q8.q != nullptr) bytes.write_scales(args.out.q8, inverse);
+    if (args.out.half != nullptr) {
 #pragma unroll
-    for (int i = 0; i < VECS; i++) {
-        unsigned col = (i * blockDim.x + threadIdx.x) * 4u;
-        unsigned mask = __ballot_sync(0xffffffffu, col < args.cols);
-        if (col < args.cols) act_out4(args.out, blockIdx.x, col, scaled(x[i], inverse, weight_vec(weight, args.weight, i, args.cols)), mask);
+        for (int i = 0; i < PIECES; i++) act_half8(args.out, blockIdx.x, column<PIECES>(i), x[i], inverse);
     }
     act_out_pad(args.out, blockIdx.x, threadIdx.x, blockDim.x);
 }
@@ -99,4 +161,3 @@ template <int VECS> static __device__ __forceinline__ void rms_norm(const RmsNor
 extern "C" __global__ void __launch_bounds__(512) rms_norm_f32_1(const __grid_constant__ RmsNormArgs args) { rms_norm<1>(args); }
 extern "C" __global__ void __launch_bounds__(512) rms_norm_f32_2(const __grid_constant__ RmsNormArgs args) { rms_norm<2>(args); }
 extern "C" __global__ void __launch_bounds__(512) rms_norm_f32_4(const __grid_constant__ RmsNormArgs args) { rms_norm<4>(args); }
-extern "C" __global__ void __launch_bounds__(512) rms_norm_f32_8(const __grid_constant__ RmsNormArgs args) { rms_norm<8>(args); }
