@@ -92,13 +92,17 @@ template <int HD> struct KeyFragment<HD, false> {
         }
     }
 
+    // Two sums side by side: half as many products wait for each other.
     __device__ __forceinline__ void scores(float* s, const QueryFragment<HD>& query, const uint2* shared, unsigned lane) const {
+        float odd[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
         for (int i = 0; i < HD / 16; i++) {
             unsigned q[2];
             query.get(q, shared, i, lane);
-            mma_f16_k16(s, w[0][2 * i], w[1][2 * i], w[0][2 * i + 1], w[1][2 * i + 1], q[0], q[1]);
+            mma_f16_k16(i & 1 ? odd : s, w[0][2 * i], w[1][2 * i], w[0][2 * i + 1], w[1][2 * i + 1], q[0], q[1]);
         }
+#pragma unroll
+        for (int i = 0; i < 4; i++) s[i] += odd[i];
     }
 };
 
@@ -120,6 +124,7 @@ template <int HD> struct KeyFragment<HD, true> {
     }
 
     __device__ __forceinline__ void scores(float* s, const QueryFragment<HD>& query, const uint2* shared, unsigned lane) const {
+        float odd[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
         for (int c = 0; c < HD / 32; c++) {
             unsigned a[2][4], q[2][2];
@@ -136,8 +141,10 @@ template <int HD> struct KeyFragment<HD, true> {
             query.get(q[0], shared, 2 * c, lane);
             query.get(q[1], shared, 2 * c + 1, lane);
             mma_f16_k16(s, a[0][0], a[1][0], a[0][1], a[1][1], q[0][0], q[0][1]);
-            mma_f16_k16(s, a[0][2], a[1][2], a[0][3], a[1][3], q[1][0], q[1][1]);
+            mma_f16_k16(odd, a[0][2], a[1][2], a[0][3], a[1][3], q[1][0], q[1][1]);
         }
+#pragma unroll
+        for (int i = 0; i < 4; i++) s[i] += odd[i];
     }
 };
 

@@ -2,7 +2,11 @@
 //
 // Each warp of a block of threads walks every fourth KV block of its split, keeping for each of up to 8 heads of one KV head the
 // largest score m, the sum l of exp(score - m), and the weighted values. Then the warps' parts are joined through shared memory,
-// and the splits' through `partial` by the block that arrives last, always in the same order.
+// and the splits' always in the same order, in one of two ways (attention_join.cuh): where few blocks of threads serve the whole
+// batch, the splits of a sequence are a cluster (sm_90) whose blocks read each other's shared memory; else they meet in `partial`,
+// where the block that arrives last joins them.
+//
+// Before grid_wait only metadata is read, and in clusters the first keys and values are brought to L2: harmless while they change.
 #pragma once
 #include "attention.cuh"
 #include "attention_fragment.cuh"
@@ -19,6 +23,7 @@ struct DecodeArgs {
     unsigned* arrivals;    // [grid y][grid x], zero before and after the launch
     unsigned splits;
     unsigned min_blocks;  // KV blocks of a split at least
+    unsigned clustered;   // 1: the splits of a sequence are a cluster
 };
 
 static constexpr unsigned NO_SEQ = 0xffffffffu;
@@ -30,6 +35,7 @@ struct SplitWork {
     unsigned num_heads;   // up to TILE_HEADS
     unsigned seq;
     unsigned token;        // row of the batch
+    const unsigned* table;
     unsigned first_token;  // positions the query sees
     unsigned end_token;
     unsigned first_block;  // of this split
@@ -41,13 +47,15 @@ struct SplitWork {
         seq = args.seqs != nullptr ? args.seqs[blockIdx.y] : blockIdx.y;
         if (seq == NO_SEQ) return false;
         end_token = args.a.seq_lens[seq];
+        // Asked for at once, not one after the other.
+        token = args.a.cu_seqlens[seq];
+        table = args.a.block_tables + args.a.table_starts[seq];
         if (end_token == 0) return false;
         unsigned group = args.a.num_heads / args.a.num_kv_heads, tiles = (group + TILE_HEADS - 1) / TILE_HEADS;
         kv_head = blockIdx.x / tiles;
         unsigned first = blockIdx.x % tiles * TILE_HEADS;
         first_head = kv_head * group + first;
         num_heads = group - first < TILE_HEADS ? group - first : TILE_HEADS;
-        token = args.a.cu_seqlens[seq];
         first_token = first_visible(args.a, end_token - 1);
         unsigned from = first_token / KV_BLOCK, end = (end_token + KV_BLOCK - 1) / KV_BLOCK;
         unsigned per_split = (end - from + args.splits - 1) / args.splits;
@@ -74,19 +82,21 @@ template <int HD> struct SplitSums {
 
     // Turns scores s (tokens g, g+8 of heads 2t, 2t+1) into weights and makes room for larger ones.
     __device__ __forceinline__ void weigh(float* s) {
-        float fade[2];
-        bool grew = false;
+        float fade[2], largest[2] = {fmaxf(s[0], s[2]), fmaxf(s[1], s[3])};
+        // Both heads' exchanges side by side.
+#pragma unroll
+        for (int i = 4; i < 32; i <<= 1) {
+#pragma unroll
+            for (int h = 0; h < 2; h++) largest[h] = fmaxf(largest[h], __shfl_xor_sync(0xffffffffu, largest[h], i));
+        }
+        bool grew = largest[0] > m[0] || largest[1] > m[1];
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            float largest = fmaxf(s[h], s[h + 2]);
-#pragma unroll
-            for (int i = 4; i < 32; i <<= 1) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, i));
-            largest = fmaxf(largest, m[h]);
-            grew |= largest > m[h];
-            fade[h] = exp2_fast((m[h] - largest) * LOG2E);
-            m[h] = largest;
-            s[h] = exp2_fast((s[h] - largest) * LOG2E);
-            s[h + 2] = exp2_fast((s[h + 2] - largest) * LOG2E);
+            largest[h] = fmaxf(largest[h], m[h]);
+            fade[h] = exp2_fast((m[h] - largest[h]) * LOG2E);
+            m[h] = largest[h];
+            s[h] = exp2_fast((s[h] - largest[h]) * LOG2E);
+            s[h + 2] = exp2_fast((s[h + 2] - largest[h]) * LOG2E);
             l[h] = l[h] * fade[h] + (s[h] + s[h + 2]);
         }
         if (!__any_sync(0xffffffffu, grew)) return;
@@ -103,10 +113,65 @@ static __device__ __forceinline__ void mask_scores(float* s, unsigned first, uns
     }
 }
 
+// Brings `bytes` (a multiple of 16) to L2, with a copy engine's help: one thread asks, whatever the size.
+static __device__ __forceinline__ void prefetch_l2(const void* p, unsigned bytes) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(bytes) : "memory");
+#endif
+}
+
+// A warp's way through its KV blocks: every fourth of the split.
+template <int HD, bool Q8> struct BlockWalk {
+    // KV blocks that are brought to L2 ahead of their use: 32 KiB.
+    static constexpr unsigned AHEAD = HD > 128 ? 2 : 4;
+    static constexpr unsigned ROW_BYTES = Q8 ? HD : 2 * HD;
+    const unsigned* table;  // at the warp's first block
+    unsigned num_blocks;
+    unsigned ids;  // lane i: of block 32 * n + i, for the n at hand
+
+    __device__ __forceinline__ void start(const SplitWork& work, unsigned warp, unsigned lane) {
+        unsigned first = work.first_block + warp;
+        num_blocks = first < work.end_block ? (work.end_block - first + SPLIT_WARPS - 1) / SPLIT_WARPS : 0;
+        table = work.table + first;
+        load_ids(0, lane);
+    }
+
+    __device__ __forceinline__ void load_ids(unsigned base, unsigned lane) {
+        ids = base + lane < num_blocks ? table[(base + lane) * SPLIT_WARPS] : 0;
+    }
+
+    // The row of block i's first token. Called for i = 0, 1, 2, ...
+    __device__ __forceinline__ size_t row(const SplitWork& work, const AttentionArgs& a, unsigned i, unsigned lane) {
+        if (i != 0 && i % 32 == 0) load_ids(i, lane);
+        return kv_row(__shfl_sync(0xffffffffu, ids, i % 32), a.num_kv_heads, work.kv_head, 0);
+    }
+
+    // Brings block i to L2 if its id is at hand, as that of block `now` is.
+    __device__ __forceinline__ void prefetch(const SplitWork& work, const AttentionArgs& a, unsigned i, unsigned now, unsigned lane) const {
+        if (i >= num_blocks || i / 32 != now / 32) return;
+        size_t row = kv_row(__shfl_sync(0xffffffffu, ids, i % 32), a.num_kv_heads, work.kv_head, 0);
+        if (lane != 0) return;
+        prefetch_l2((const char*)a.kv.k + row * ROW_BYTES, KV_BLOCK * ROW_BYTES);
+        prefetch_l2((const char*)a.kv.v + row * ROW_BYTES, KV_BLOCK * ROW_BYTES);
+        if constexpr (Q8) {
+            prefetch_l2(a.kv.k_scale + row * (HD / 32), HD);
+            prefetch_l2(a.kv.v_scale + row * (HD / 32), HD);
+        }
+    }
+};
+
 template <int HD, bool Q8>
-static __device__ __forceinline__ void walk_blocks(const AttentionArgs& a, const SplitWork& work, SplitSums<HD>& sums, unsigned warp, unsigned lane) {
+static __device__ __forceinline__ void walk_blocks(const DecodeArgs& args, const SplitWork& work, BlockWalk<HD, Q8>& walk, SplitSums<HD>& sums, unsigned warp, unsigned lane) {
     __shared__ uint2 shared_query[QueryFragment<HD>::SHARED_LEN];
-    const unsigned* table = a.block_tables + a.table_starts[work.seq];
+    const AttentionArgs& a = args.a;
+    KeyFragment<HD, Q8> keys;
+    ValueFragment<HD, Q8> values;
+    // All that the first scores and sums need is on its way at once.
+    if (walk.num_blocks != 0) {
+        size_t row = walk.row(work, a, 0, lane);
+        keys.load(a.kv, row, lane);
+        values.load(a.kv, row, lane);
+    }
     QueryFragment<HD> query;
     if (!QueryFragment<HD>::SHARED || warp == 0) {
         query.load(a.q + ((size_t)work.token * a.num_heads + work.first_head) * HD, work.num_heads, lane);
@@ -115,27 +180,21 @@ static __device__ __forceinline__ void walk_blocks(const AttentionArgs& a, const
         if (warp == 0) query.store(shared_query, lane);
         __syncthreads();
     }
-    KeyFragment<HD, Q8> keys;
-    ValueFragment<HD, Q8> values;
     float inverse_cap = a.softcap > 0.0f ? 1.0f / a.softcap : 0.0f;
-    unsigned block = work.first_block + warp;
-    if (block >= work.end_block) return;
-    size_t row = kv_row(table[block], a.num_kv_heads, work.kv_head, 0);
-    keys.load(a.kv, row, lane);
-    while (true) {
-        values.load(a.kv, row, lane);
-        unsigned next = block + SPLIT_WARPS;
-        bool more = next < work.end_block;
-        // The next keys are on their way while this block's values are waited for.
-        if (more) row = kv_row(table[next], a.num_kv_heads, work.kv_head, 0);
+    for (unsigned i = 0; i < walk.num_blocks; i++) {
+        bool more = i + 1 < walk.num_blocks;
+        // Few blocks of threads have too few loads under way to hide the memory's latency.
+        if (args.clustered) walk.prefetch(work, a, i + BlockWalk<HD, Q8>::AHEAD, i, lane);
+        size_t next = more ? walk.row(work, a, i + 1, lane) : 0;
         float s[4] = {0.0f, 0.0f, 0.0f, 0.0f};
         keys.scores(s, query, shared_query, lane);
-        if (more) keys.load(a.kv, row, lane);
+        // The next keys are on their way while this block's scores become weights.
+        if (more) keys.load(a.kv, next, lane);
         if (a.softcap > 0.0f) {
 #pragma unroll
-            for (int i = 0; i < 4; i++) s[i] = soft_cap(s[i], a.softcap, inverse_cap);
+            for (int j = 0; j < 4; j++) s[j] = soft_cap(s[j], a.softcap, inverse_cap);
         }
-        unsigned start = block * KV_BLOCK;
+        unsigned start = (work.first_block + warp + i * SPLIT_WARPS) * KV_BLOCK;
         if (start < work.first_token || start + KV_BLOCK > work.end_token) {
             unsigned first = work.first_token > start ? work.first_token - start : 0, end = work.end_token - start;
             mask_scores(s, first, end, lane);
@@ -143,153 +202,6 @@ static __device__ __forceinline__ void walk_blocks(const AttentionArgs& a, const
         }
         sums.weigh(s);
         values.add(sums.o, transpose8x8(half_pair(s[0], s[1])), transpose8x8(half_pair(s[2], s[3])));
-        if (!more) return;
-        block = next;
+        if (more) values.load(a.kv, next, lane);
     }
-}
-
-// The warps' sums in shared memory. Two more floats a row spread the heads over the banks.
-template <int HD> struct SplitShared {
-    float o[SPLIT_WARPS][TILE_HEADS][HD + 2];
-    float m[SPLIT_WARPS][TILE_HEADS];
-    float l[SPLIT_WARPS][TILE_HEADS];
-    float weight[MAX_SPLITS][TILE_HEADS];
-    unsigned last;
-};
-
-template <int HD> static __device__ __forceinline__ void share_sums(SplitShared<HD>& shared, SplitSums<HD>& sums, unsigned num_heads, unsigned warp, unsigned lane) {
-    unsigned g = lane >> 2, t = lane & 3u;
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-#pragma unroll
-        for (int i = 4; i < 32; i <<= 1) sums.l[h] += __shfl_xor_sync(0xffffffffu, sums.l[h], i);
-        unsigned head = 2 * t + h;
-        if (g == 0) shared.m[warp][head] = sums.m[h], shared.l[warp][head] = sums.l[h];
-        if (head < num_heads) {
-#pragma unroll
-            for (int i = 0; i < HD / 16; i++) *(float2*)&shared.o[warp][head][value_dim<HD>(i, g)] = make_float2(sums.o[i][h], sums.o[i][h + 2]);
-        }
-    }
-    __syncthreads();
-}
-
-static __device__ __forceinline__ float4 scaled(float4 a, float s) { return make_float4(a.x * s, a.y * s, a.z * s, a.w * s); }
-static __device__ __forceinline__ float4 plus_scaled(float4 a, float4 b, float s) {
-    return make_float4(fmaf(b.x, s, a.x), fmaf(b.y, s, a.y), fmaf(b.z, s, a.z), fmaf(b.w, s, a.w));
-}
-
-// exp(m - largest) of each of `num` parts of a head, and the sum over all l; parts without work have m = -inf and weigh 0.
-struct PartWeights {
-    float largest;
-    float sum;
-};
-
-// The warps' weights of the head that `thread` stands for (thread < TILE_HEADS), left in shared.weight[warp][head].
-template <int HD> static __device__ __forceinline__ PartWeights weigh_warps(SplitShared<HD>& shared, unsigned head) {
-    PartWeights w = {MINUS_INFINITY, 0.0f};
-#pragma unroll
-    for (unsigned i = 0; i < SPLIT_WARPS; i++) w.largest = fmaxf(w.largest, shared.m[i][head]);
-#pragma unroll
-    for (unsigned i = 0; i < SPLIT_WARPS; i++) {
-        float weight = exp2_fast((shared.m[i][head] - w.largest) * LOG2E);
-        shared.weight[i][head] = weight;
-        w.sum += weight * shared.l[i][head];
-    }
-    return w;
-}
-
-// Four neighbouring sums of all warps.
-template <int HD> static __device__ __forceinline__ float4 join_warps(const SplitShared<HD>& shared, unsigned head, unsigned dim) {
-    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll
-    for (unsigned i = 0; i < SPLIT_WARPS; i++) {
-        const float2* from = (const float2*)&shared.o[i][head][dim];
-        // A warp without blocks has zeros, times a weight of 0.
-        sum = plus_scaled(sum, make_float4(from[0].x, from[0].y, from[1].x, from[1].y), shared.weight[i][head]);
-    }
-    return sum;
-}
-
-static __device__ __forceinline__ float4 load_partial(const float* p) {
-    float4 v;
-    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(p));
-    return v;
-}
-
-static __device__ __forceinline__ float2 load_stat(const float2* p) {
-    float2 v;
-    asm volatile("ld.global.cg.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(p));
-    return v;
-}
-
-// Joins the splits' parts in their order.
-template <int HD> static __device__ __forceinline__ void join_splits(const DecodeArgs& args, const SplitWork& work, SplitShared<HD>& shared, size_t part) {
-    if (threadIdx.x < TILE_HEADS) {
-        unsigned head = threadIdx.x;
-        float largest = MINUS_INFINITY, sum = 0.0f;
-        for (unsigned i = 0; i < work.active; i++) largest = fmaxf(largest, load_stat(args.stats + (part + i) * TILE_HEADS + head).x);
-        for (unsigned i = 0; i < work.active; i++) {
-            float2 stat = load_stat(args.stats + (part + i) * TILE_HEADS + head);
-            float weight = exp2_fast((stat.x - largest) * LOG2E);
-            shared.weight[i][head] = weight;
-            sum += weight * stat.y;
-        }
-        shared.l[0][head] = 1.0f / sum;
-    }
-    __syncthreads();
-    unsigned num_values = work.num_heads * HD;
-    for (unsigned base = 0; base < num_values; base += SPLIT_WARPS * 128) {
-        unsigned at = base + threadIdx.x * 4, mask = __ballot_sync(0xffffffffu, at < num_values);
-        if (at >= num_values) continue;
-        float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        const float* from = args.partial + part * (TILE_HEADS * HD) + at;
-#pragma unroll 4
-        for (unsigned i = 0; i < work.active; i++) sum = plus_scaled(sum, load_partial(from + (size_t)i * (TILE_HEADS * HD)), shared.weight[i][at / HD]);
-        attention_store4(args.a, work.token, work.first_head * HD + at, scaled(sum, shared.l[0][at / HD]), mask);
-    }
-}
-
-template <int HD, bool Q8> static __device__ __forceinline__ void decode_block(const DecodeArgs& args) {
-    __shared__ SplitShared<HD> shared;
-    unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    SplitWork work;
-    bool has_work = work.find(args);
-    grid_launch_dependents();
-    grid_wait();
-    if (!has_work) return;
-    SplitSums<HD> sums;
-    sums.clear();
-    walk_blocks<HD, Q8>(args.a, work, sums, warp, lane);
-    share_sums(shared, sums, work.num_heads, warp, lane);
-    size_t tile = (size_t)blockIdx.y * gridDim.x + blockIdx.x, part = tile * args.splits;
-    bool alone = work.active == 1;
-    if (threadIdx.x < TILE_HEADS) {
-        PartWeights w = weigh_warps(shared, threadIdx.x);
-        // Own row only: nobody else reads l of warp 0 any more.
-        shared.l[0][threadIdx.x] = 1.0f / w.sum;
-        if (!alone) args.stats[(part + blockIdx.z) * TILE_HEADS + threadIdx.x] = make_float2(w.largest, w.sum);
-    }
-    __syncthreads();
-    unsigned num_values = work.num_heads * HD;
-    for (unsigned base = 0; base < num_values; base += SPLIT_WARPS * 128) {
-        unsigned at = base + threadIdx.x * 4, mask = __ballot_sync(0xffffffffu, at < num_values);
-        if (at >= num_values) continue;
-        float4 sum = join_warps(shared, at / HD, at % HD);
-        if (alone) attention_store4(args.a, work.token, work.first_head * HD + at, scaled(sum, shared.l[0][at / HD]), mask);
-        else *(float4*)(args.partial + (part + blockIdx.z) * (TILE_HEADS * HD) + at) = sum;
-    }
-    if (alone) {
-        if (work.first_head == 0) act_out_pad(args.a.out, work.token, threadIdx.x, blockDim.x);
-        return;
-    }
-    // What this block wrote is visible before it counts itself; whoever counts last sees all.
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) shared.last = atomicAdd(args.arrivals + tile, 1u) == work.active - 1;
-    __syncthreads();
-    if (!shared.last) return;
-    __threadfence();
-    join_splits(args, work, shared, part);
-    if (threadIdx.x == 0) args.arrivals[tile] = 0;
-    if (work.first_head == 0) act_out_pad(args.a.out, work.token, threadIdx.x, blockDim.x);
 }

@@ -51,6 +51,7 @@ pub(crate) const HEADERS: &[Header] = table!(Header in "kernels/include":
     "act_out.cuh"
     "attention.cuh"
     "attention_fragment.cuh"
+    "attention_join.cuh"
     "attention_mma.cuh"
     "attention_split.cuh"
     "attention_stage.cuh"
