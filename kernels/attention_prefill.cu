@@ -2,10 +2,11 @@
 //
 // Shapes in include/attention.cuh. A tile is up to 64 rows: `count` neighbouring query tokens of one sequence times the heads (at most
 // 16) of one KV head; row r is token r / heads, head r % heads. Its four warps have 16 rows each and walk the visible keys together,
-// KT at a time: S = Q K^T, online softmax in f32, O += P V, all products m16n8k16 (two m16n8k8 on sm_75). One buffer each for keys
-// and values: values land while scores are computed, the next keys while values are added.
+// KT at a time: S = Q K^T, online softmax in f32, O += P V, all products m16n8k16 (two m16n8k8 on sm_75). Where copies run by
+// themselves (f16 on sm_80 and later) there are two buffers each for keys and values, and a tile lands while the one before it is
+// worked on. Else there is one each: values land while scores are computed, the next keys while values are added.
 // Grid (num_kv_heads * ceil(group/16), tiles), block 128 threads; tiles with count 0 are padding. Tiles with the most keys first. Dynamic
-// shared memory: PrefillShape<HD>::SHARED_BYTES (64 KiB at most). Bytes moved: a tile's visible keys and values once per KV head,
+// shared memory: PrefillShape<HD, Q8>::SHARED_BYTES. Bytes moved: a tile's visible keys and values once per KV head,
 // mostly from L2.
 #include "attention_stage.cuh"
 
@@ -24,7 +25,7 @@ struct PrefillArgs {
     const PrefillTile* tiles;
 };
 
-template <int HD> struct PrefillShape {
+template <int HD, bool Q8> struct PrefillShape {
 #if __CUDA_ARCH__ >= 800
     static constexpr int KT = HD > 128 ? 32 : 64;
 #else
@@ -34,11 +35,13 @@ template <int HD> struct PrefillShape {
     // Queries of large heads lie in shared memory: their sums fill the registers.
     static constexpr bool SHARED_QUERY = HD > 128;
     static constexpr int TILE_HALVES = KT * StageLayout<HD>::STRIDE;
+    static constexpr bool TWO_STAGES = Stage<HD, KT, Q8>::ASYNC;
+    static constexpr int STAGES_HALVES = (TWO_STAGES ? 4 : 2) * TILE_HALVES;
     static constexpr int QUERY_HALVES = SHARED_QUERY ? TILE_ROWS * StageLayout<HD>::STRIDE : 0;
-    // The results pass through the same memory as f32 [64][HD], which is the most wherever rows are not padded.
-    static constexpr int SHARED_BYTES = TILE_ROWS * StageLayout<HD>::STRIDE * 4;
-    static_assert(SHARED_BYTES <= 65536, "sm_75 has 64 KiB");
-    static_assert(SHARED_BYTES >= (2 * TILE_HALVES + QUERY_HALVES) * 2, "room for the tiles");
+    // The results pass through the same memory as f32 [64][HD].
+    static constexpr int RESULT_BYTES = TILE_ROWS * StageLayout<HD>::STRIDE * 4, TILE_BYTES = (STAGES_HALVES + QUERY_HALVES) * 2;
+    static constexpr int SHARED_BYTES = RESULT_BYTES > TILE_BYTES ? RESULT_BYTES : TILE_BYTES;
+    static_assert(TWO_STAGES || SHARED_BYTES <= 65536, "sm_75 has 64 KiB");
 };
 
 // A tile as its threads see it.
@@ -75,10 +78,11 @@ struct TileWork {
 
 // Queries of a warp's 16 rows as the A side.
 template <int HD> struct TileQuery {
-    unsigned a[PrefillShape<HD>::SHARED_QUERY ? 1 : HD / 16][4];
+    static constexpr bool SHARED = PrefillShape<HD, false>::SHARED_QUERY;
+    unsigned a[SHARED ? 1 : HD / 16][4];
 
     __device__ __forceinline__ void load(const AttentionArgs& args, const TileWork& work, unsigned short* shared, unsigned warp, unsigned lane) {
-        if constexpr (PrefillShape<HD>::SHARED_QUERY) {
+        if constexpr (SHARED) {
             for (unsigned at = threadIdx.x; at < TILE_ROWS * (HD / 8); at += STAGE_THREADS) {
                 unsigned row = at / (HD / 8), piece = at % (HD / 8);
                 uint4 w = row < work.rows ? *(const uint4*)(address(args, work, row) + piece * 8) : make_uint4(0u, 0u, 0u, 0u);
@@ -92,7 +96,7 @@ template <int HD> struct TileQuery {
             unsigned row = warp * 16 + g + h * 8;
             const unsigned* from = (const unsigned*)address(args, work, row < work.rows ? row : 0);
 #pragma unroll
-            for (int i = 0; i < HD / 16 && !PrefillShape<HD>::SHARED_QUERY; i++) {
+            for (int i = 0; i < HD / 16 && !SHARED; i++) {
                 a[i][h] = row < work.rows ? from[i * 8 + t] : 0u;
                 a[i][h + 2] = row < work.rows ? from[i * 8 + t + 4] : 0u;
             }
@@ -104,7 +108,7 @@ template <int HD> struct TileQuery {
     }
 
     __device__ __forceinline__ void get(unsigned* r, const unsigned short* shared, int i, unsigned warp, unsigned lane) const {
-        if constexpr (PrefillShape<HD>::SHARED_QUERY) {
+        if constexpr (SHARED) {
             load_matrices(r, shared + StageLayout<HD>::at(warp * 16 + (lane & 15u), 2 * i + (lane >> 4)));
         } else {
             r[0] = a[i][0], r[1] = a[i][1], r[2] = a[i][2], r[3] = a[i][3];
@@ -239,51 +243,106 @@ template <int HD> static __device__ __forceinline__ void write_rows(const Attent
     }
 }
 
+// What all steps of a tile's walk over the keys share.
+template <int HD, bool Q8> struct TileWalk {
+    using Shape = PrefillShape<HD, Q8>;
+    static constexpr int KT = Shape::KT;
+    const AttentionArgs& a;
+    const TileWork& work;
+    const unsigned* table;
+    unsigned short* shared;
+    const unsigned short* shared_query;
+    StageSource key_source;
+    StageSource value_source;
+    Stage<HD, KT, Q8> stage;
+    TileQuery<HD> query;
+    TileSums<HD> sums;
+    unsigned warp;
+    unsigned lane;
+
+    __device__ __forceinline__ void scores(float (*s)[4], const unsigned short* keys) {
+        compute_scores<HD, KT>(s, query, shared_query, keys, warp, lane);
+    }
+
+    __device__ __forceinline__ void add(float (*s)[4], const unsigned short* values, unsigned key) {
+        cap_and_mask<KT>(a, work, s, key, warp, lane);
+        sums.template weigh<KT>(s);
+        add_values<HD, KT>(sums, s, values, lane);
+    }
+
+    __device__ __forceinline__ void issue(unsigned short* to, unsigned key, unsigned blocks) {
+        stage.issue(to, key_source, key, blocks);
+        stage.issue(to + Shape::TILE_HALVES, value_source, key, blocks);
+    }
+
+    __device__ __forceinline__ void two_stages(unsigned key, unsigned blocks, bool in_use) {
+        unsigned short *now = shared, *next = shared + 2 * Shape::TILE_HALVES;
+        for (; key < work.end_key; key += KT) {
+            // All threads have this tile and are done with the one before it.
+            stage.land(now);
+            if (key + KT < work.end_key) issue(next, key + KT, blocks);
+            blocks = stage_blocks<KT>(table, key + 2 * KT, work.end_key, lane);
+            float s[KT / 8][4];
+            if (in_use) {
+                scores(s, now);
+                add(s, now + Shape::TILE_HALVES, key);
+            }
+            unsigned short* done = now;
+            now = next, next = done;
+        }
+        __syncthreads();
+    }
+
+    // Afterwards, too, nobody reads tiles any more.
+    __device__ __forceinline__ void one_stage(unsigned key, unsigned blocks, bool in_use) {
+        unsigned short *keys = shared, *values = shared + Shape::TILE_HALVES;
+        stage.land(keys);
+        for (; key < work.end_key; key += KT) {
+            stage.issue(values, value_source, key, blocks);
+            blocks = stage_blocks<KT>(table, key + KT, work.end_key, lane);
+            float s[KT / 8][4];
+            if (in_use) scores(s, keys);
+            // From here on nobody reads the keys.
+            stage.land(values);
+            stage.issue(keys, key_source, key + KT, blocks);
+            if (in_use) add(s, values, key);
+            // From here on nobody reads the values.
+            stage.land(keys);
+        }
+    }
+};
+
 template <int HD, bool Q8> static __device__ __forceinline__ void prefill_block(const PrefillArgs& args) {
-    using Shape = PrefillShape<HD>;
+    using Shape = PrefillShape<HD, Q8>;
     constexpr int KT = Shape::KT;
     extern __shared__ __align__(16) unsigned char shared[];
-    unsigned short* keys = (unsigned short*)shared;
-    unsigned short* values = keys + Shape::TILE_HALVES;
-    unsigned short* shared_query = values + Shape::TILE_HALVES;
+    unsigned short* shared_query = (unsigned short*)shared + Shape::STAGES_HALVES;
     unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    grid_launch_dependents();
     TileWork work;
     bool has_work = work.find(args);
-    grid_launch_dependents();
+    const AttentionArgs& a = args.a;
+    unsigned key = 0, blocks = 0;
+    const unsigned* table = a.block_tables;
+    if (has_work) {
+        table += a.table_starts[work.seq];
+        key = work.first_key / KT * KT;
+        blocks = stage_blocks<KT>(table, key, work.end_key, lane);
+    }
     grid_wait();
     if (!has_work) return;
 
-    const AttentionArgs& a = args.a;
-    const unsigned* table = a.block_tables + a.table_starts[work.seq];
     StageSource key_source = {a.kv.k, a.kv.k_scale, a.num_kv_heads, work.kv_head, work.first_key, work.end_key};
     StageSource value_source = {a.kv.v, a.kv.v_scale, a.num_kv_heads, work.kv_head, work.first_key, work.end_key};
-    unsigned key = work.first_key / KT * KT;
-    unsigned blocks = stage_blocks<KT>(table, key, work.end_key, lane);
-    Stage<HD, KT, Q8> stage;
-    stage.issue(keys, key_source, key, blocks);
-    TileQuery<HD> query;
-    query.load(a, work, shared_query, warp, lane);
-    TileSums<HD> sums;
-    sums.clear();
+    TileWalk<HD, Q8> walk = {a, work, table, (unsigned short*)shared, shared_query, key_source, value_source, {}, {}, {}, warp, lane};
+    if constexpr (Shape::TWO_STAGES) walk.issue((unsigned short*)shared, key, blocks);
+    else walk.stage.issue((unsigned short*)shared, key_source, key, blocks);
+    walk.query.load(a, work, shared_query, warp, lane);
+    walk.sums.clear();
     bool in_use = warp * 16 < work.rows;
-    stage.land(keys);
-    for (; key < work.end_key; key += KT) {
-        stage.issue(values, value_source, key, blocks);
-        blocks = stage_blocks<KT>(table, key + KT, work.end_key, lane);
-        float s[KT / 8][4];
-        if (in_use) compute_scores<HD, KT>(s, query, shared_query, keys, warp, lane);
-        // From here on nobody reads the keys.
-        stage.land(values);
-        stage.issue(keys, key_source, key + KT, blocks);
-        if (in_use) {
-            cap_and_mask<KT>(a, work, s, key, warp, lane);
-            sums.template weigh<KT>(s);
-            add_values<HD, KT>(sums, s, values, lane);
-        }
-        // From here on nobody reads the values.
-        stage.land(keys);
-    }
-    if (in_use) write_rows<HD>(a, work, sums, (float*)shared + warp * 16 * HD, warp, lane);
+    if constexpr (Shape::TWO_STAGES) walk.two_stages(key, stage_blocks<KT>(table, key + KT, work.end_key, lane), in_use);
+    else walk.one_stage(key, blocks, in_use);
+    if (in_use) write_rows<HD>(a, work, walk.sums, (float*)shared + warp * 16 * HD, warp, lane);
 }
 
 #define ATTENTION_PREFILL(name, head_dim, q8, blocks_per_sm)                                                                  \

@@ -158,7 +158,8 @@ impl Attention {
         let kernels = match kernel_names(shape.head_dim, kv_type) {
             Some([decode, prefill]) => {
                 let (decode, prefill) = (gpu.kernels.get(decode)?, gpu.kernels.get(prefill)?);
-                prefill.allow_shared_bytes(prefill_shared_bytes(shape.head_dim))?;
+                let shared_bytes = prefill_shared_bytes(shape.head_dim, two_stages(&gpu.device, kv_type));
+                prefill.allow_shared_bytes(shared_bytes)?;
                 Kernels::Tiled { decode, prefill }
             }
             None => Kernels::Any(gpu.kernels.get("attention_any")?),
@@ -244,7 +245,7 @@ impl Attention {
         }
         let head_tiles = self.shape.group_size().div_ceil(MAX_TILE_HEADS);
         let grid = [(self.shape.num_kv_heads * head_tiles) as u32, tiles.len() as u32, 1];
-        let shared_bytes = prefill_shared_bytes(self.shape.head_dim);
+        let shared_bytes = prefill_shared_bytes(self.shape.head_dim, two_stages(device, self.kv_type));
         let args = PrefillArgs { a, tiles: tiles.ptr() };
         // SAFETY: checked by `run`; what metadata says lies within the step and the cache by the step's contract.
         unsafe { kernel.launch(device, Launch { grid, block: BLOCK, shared_bytes }, &args) }
@@ -352,10 +353,18 @@ fn kernel_names(head_dim: usize, kv_type: KvType) -> Option<[&'static str; 2]> {
     })
 }
 
-/// `PrefillShape::SHARED_BYTES` of the kernels: 64 rows of f32, padded where the rows of a tile are.
-fn prefill_shared_bytes(head_dim: usize) -> u32 {
+/// `PrefillShape::TWO_STAGES` of the kernels.
+fn two_stages(device: &Device, kv_type: KvType) -> bool {
+    device.arch().number() >= 80 && kv_type == KvType::F16
+}
+
+/// `PrefillShape::SHARED_BYTES` of the kernels: 64 rows of f32, padded where the rows of a tile are; or two stages of
+/// keys and values as f16, and the queries of large heads.
+fn prefill_shared_bytes(head_dim: usize, two_stages: bool) -> u32 {
     let stride = if head_dim.is_multiple_of(64) { head_dim } else { head_dim + 8 };
-    (TILE_ROWS * stride * 4) as u32
+    let (keys, queries) = if head_dim > 128 { (32, TILE_ROWS) } else { (64, 0) };
+    let tiles = if two_stages { (4 * keys + queries) * stride * 2 } else { 0 };
+    tiles.max(TILE_ROWS * stride * 4) as u32
 }
 
 fn refuse<T>(message: String) -> Result<T, CudaError> {
@@ -375,6 +384,13 @@ mod tests {
 
     #[test]
     fn tiles_fit_the_shared_memory_of_sm_75() {
-        assert_eq!([64, 80, 96, 128, 256].map(prefill_shared_bytes), [16_384, 22_528, 26_624, 32_768, 65_536]);
+        assert_eq!(
+            [64, 80, 96, 128, 256].map(|head_dim| prefill_shared_bytes(head_dim, false)),
+            [16_384, 22_528, 26_624, 32_768, 65_536]
+        );
+        assert_eq!(
+            [64, 80, 128, 256].map(|head_dim| prefill_shared_bytes(head_dim, true)),
+            [32_768, 45_056, 65_536, 98_304]
+        );
     }
 }
