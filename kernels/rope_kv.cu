@@ -81,17 +81,28 @@ static __device__ __forceinline__ void write_halves(unsigned short* out, const f
     }
 }
 
+// A lane takes four neighbouring values, eight lanes a block.
 static __device__ __forceinline__ void write_q8(signed char* out, unsigned short* scales, const float* x, unsigned len, unsigned lane) {
-    for (unsigned block = 0; block < len / 32; block++) {
-        float value = x[block * 32 + lane], amax = fabsf(value);
+    for (unsigned base = 0; base < len; base += 128) {
+        unsigned at = base + lane * 4;
+        float4 v = at < len ? *(const float4*)(x + at) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        float amax = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
 #pragma unroll
-        for (int i = 16; i > 0; i >>= 1) amax = fmaxf(amax, __shfl_xor_sync(0xffffffffu, amax, i));
+        for (int i = 1; i < 8; i <<= 1) amax = fmaxf(amax, __shfl_xor_sync(0xffffffffu, amax, i));
         // The scale as readers see it, rounded to f16, so that its rounding does not add to the error.
         unsigned short scale = kv_half(amax / 127.0f);
         float inverse = kv_float(scale) > 0.0f ? 1.0f / kv_float(scale) : 0.0f;
-        int q = __float2int_rn(value * inverse);
-        out[block * 32 + lane] = (signed char)(q > 127 ? 127 : (q < -127 ? -127 : q));
-        if (lane == 0) scales[block] = scale;
+        const float values[4] = {v.x, v.y, v.z, v.w};
+        unsigned word = 0;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int q = __float2int_rn(values[i] * inverse);
+            word |= ((unsigned)(q > 127 ? 127 : (q < -127 ? -127 : q)) & 255u) << (8 * i);
+        }
+        if (at < len) {
+            *(unsigned*)(out + at) = word;
+            if (lane % 8 == 0) scales[at / 32] = scale;
+        }
     }
 }
 
@@ -107,7 +118,7 @@ static __device__ __forceinline__ void write_kv(const RopeKvArgs& args, bool is_
 }
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32) rope_kv(const __grid_constant__ RopeKvArgs args) {
-    __shared__ float heads[WARPS][MAX_HEAD];
+    __shared__ __align__(16) float heads[WARPS][MAX_HEAD];
     __shared__ float2 sines[MAX_HEAD / 2];
     unsigned token = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     unsigned slot = args.slot_mapping[token];
