@@ -68,6 +68,7 @@ pub(crate) const HEADERS: &[Header] = table!(Header in "kernels/include":
     "sampling.cuh"
     "sampling_chain.cuh"
     "sampling_select.cuh"
+    "weight_ring.cuh"
     "wgmma.cuh"
 );
 
