@@ -11,14 +11,19 @@ use super::{
 };
 use crate::TextError;
 
-/// Steps that a rendering may take, whatever it is given. A step is an instruction, or 64 bytes written.
-const BASE_STEPS: u64 = 500_000;
+/// Steps that a rendering may take, whatever it is given. A step is an instruction, or 64 bytes written. Templates of
+/// real models take some hundred.
+const BASE_STEPS: u64 = 200_000;
 /// Steps more for each value of the conversation. Templates take up to some hundred for a message, which is several
 /// values.
 const STEPS_PER_VALUE: u64 = 200;
+/// Bytes of the conversation's texts for each of which there is a step more.
+const BYTES_PER_STEP: u64 = 2;
 /// Stack for each step. A template may nest a value one level deeper with every step, and values are compared, printed
-/// and dropped by recursion.
-const STACK_BYTES_PER_STEP: u64 = 1024;
+/// and dropped by recursion: 2 kB a level in debug builds, of three steps for two levels. Only what is used is real.
+const STACK_BYTES_PER_STEP: u64 = 2048;
+/// A stack that even small machines can reserve. Conversations of more than half a million steps share it.
+const MAX_STACK_BYTES: u64 = 1 << 30;
 
 /// A template ready to render.
 pub(super) struct Compiled {
@@ -52,7 +57,7 @@ impl Compiled {
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(num_steps));
         let render = || environment.get_template(NAME)?.render(Value::from(Serde(variables)));
-        let stack_bytes = usize::try_from(num_steps * STACK_BYTES_PER_STEP).unwrap_or(usize::MAX);
+        let stack_bytes = (num_steps * STACK_BYTES_PER_STEP).min(MAX_STACK_BYTES) as usize;
         let rendered = thread::scope(|scope| {
             let thread = thread::Builder::new().name("chat-template".to_owned()).stack_size(stack_bytes);
             match thread.spawn_scoped(scope, render) {
@@ -79,9 +84,9 @@ fn failed(why: String) -> Error {
 fn steps(value: &Json) -> u64 {
     STEPS_PER_VALUE
         + match value {
-            Json::String(text) => text.len() as u64,
+            Json::String(text) => text.len() as u64 / BYTES_PER_STEP,
             Json::Array(items) => items.iter().map(steps).sum(),
-            Json::Object(map) => map.iter().map(|(key, item)| key.len() as u64 + steps(item)).sum(),
+            Json::Object(map) => map.iter().map(|(key, item)| key.len() as u64 / BYTES_PER_STEP + steps(item)).sum(),
             _ => 0,
         }
 }

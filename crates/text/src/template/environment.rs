@@ -28,6 +28,9 @@ pub(super) fn compile(source: &str, clock: Clock) -> Result<Environment<'static>
     environment.set_formatter(python::format);
     environment.add_filter("tojson", json::tojson);
     environment.add_test("iterable", python::is_iterable);
+    // They indent each level of a value deeper than the one before, without counting what they write.
+    environment.remove_filter("pprint");
+    environment.remove_global("debug");
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", move |format: String| clock::format(&format, clock()));
     environment.add_template_owned(NAME, GENERATION.replace_all(source, "{#$1 $2#}").into_owned())?;

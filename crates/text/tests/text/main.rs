@@ -3,6 +3,8 @@
 mod data;
 mod detokenize;
 mod fixture;
+mod hostile_templates;
+mod hostile_texts;
 mod models;
 mod stop;
 mod templates;
