@@ -56,12 +56,24 @@ impl Simulation {
         self.scheduler.check_integrity();
     }
 
+    /// Changes the limit of prompt tokens beside decodes.
+    pub(crate) fn limit_prefill(&mut self, limit: usize) {
+        self.config.max_prefill_tokens_while_decoding = limit;
+        self.scheduler.set_max_prefill_tokens_while_decoding(limit);
+    }
+
     /// Runs one step and returns its plan; `None` when there is nothing to do.
     pub(crate) fn step(&mut self) -> Option<StepPlan> {
+        self.step_with(|_| ())
+    }
+
+    /// The same; `meanwhile` happens while the step is computed.
+    pub(crate) fn step_with(&mut self, meanwhile: impl FnOnce(&mut Self)) -> Option<StepPlan> {
         let Step { plan, num_decodes, .. } = self.scheduler.schedule()?;
         self.scheduler.check_integrity();
         self.check_budget(&plan, num_decodes);
         let ticket = self.executor.launch(plan.clone()).expect("the plan is valid");
+        meanwhile(self);
         let output = self.executor.collect(ticket).expect("the fake executor does not fail");
         self.apply(output);
         Some(plan)

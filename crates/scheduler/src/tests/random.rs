@@ -13,6 +13,10 @@ enum Action {
     Arrive(Arrival),
     /// Aborts one of the requests so far.
     Abort(usize),
+    /// Aborts one of them while a step is computed.
+    AbortInStep(usize),
+    /// Changes the limit of prompt tokens beside decodes.
+    Limit(usize),
     /// Runs some steps.
     Steps(usize),
     Forget,
@@ -83,6 +87,8 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         5 => arrival().prop_map(Action::Arrive),
         1 => any::<usize>().prop_map(Action::Abort),
+        1 => any::<usize>().prop_map(Action::AbortInStep),
+        1 => (0..40_usize).prop_map(Action::Limit),
         4 => (1..8_usize).prop_map(Action::Steps),
         1 => Just(Action::Forget),
     ]
@@ -115,7 +121,14 @@ fn run(setup: &Setup, actions: &[Action]) -> (Simulation, Vec<SeqRequest>, Strin
                 requests.push(request);
             }
             Action::Abort(which) if !requests.is_empty() => simulation.abort((which % requests.len()) as u64),
-            Action::Abort(_) => {}
+            Action::AbortInStep(which) if !requests.is_empty() => {
+                let id = (which % requests.len()) as u64;
+                if let Some(plan) = simulation.step_with(|simulation| simulation.abort(id)) {
+                    transcript += &format!("{plan:?}\n");
+                }
+            }
+            Action::Abort(_) | Action::AbortInStep(_) => {}
+            Action::Limit(limit) => simulation.limit_prefill(*limit),
             Action::Steps(count) => {
                 for plan in (0..*count).map_while(|_| simulation.step()) {
                     transcript += &format!("{plan:?}\n");
@@ -174,7 +187,7 @@ fn the_random_schedules_reach_every_rule() {
     let mut runner = TestRunner::new(config(1));
     let strategy = (setup(), prop::collection::vec(action(), 1..40));
     let (mut num_preemptions, mut num_hits, mut num_context_full) = (0, 0, 0);
-    for _ in 0..100 {
+    for _ in 0..200 {
         let (setup, actions) = strategy.new_tree(&mut runner).expect("the strategy rejects nothing").current();
         let (simulation, ..) = run(&setup, &actions);
         let stats = simulation.scheduler.stats();
