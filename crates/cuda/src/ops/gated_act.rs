@@ -13,8 +13,6 @@ use crate::{
 const OP: &str = "gated_act";
 /// Up to so many rows, blocks are small, so that few rows keep many multiprocessors busy.
 const FEW_ROWS: usize = 8;
-/// Columns of a thread.
-const PIECE_COLS: u32 = 8;
 /// The largest grid along y.
 const MAX_ROWS: usize = 65_535;
 
@@ -86,10 +84,9 @@ impl GatedAct {
             Activation::Silu => &self.silu,
             Activation::GeluTanh => &self.gelu_tanh,
         };
-        let block: u32 = if rows <= FEW_ROWS { 64 } else { 128 };
+        let block: u32 = if rows <= FEW_ROWS { 64 } else { 256 };
         let args = GatedActArgs { gate_up: gate_up.ptr(), out, stride: 2 * cols as u32, up_offset: cols as u32 };
-        let launch =
-            Launch { grid: [(cols as u32).div_ceil(PIECE_COLS * block), rows as u32, 1], block, shared_bytes: 0 };
+        let launch = Launch { grid: [(cols as u32).div_ceil(4 * block), rows as u32, 1], block, shared_bytes: 0 };
         // SAFETY: both sides were checked to have room for the rows.
         unsafe { kernel.launch(device, launch, &args) }
     }
