@@ -6,6 +6,7 @@ mod attention;
 mod embed;
 mod gated_act;
 mod matmul;
+mod moe;
 mod rms_norm;
 mod rope;
 mod sampling;
@@ -20,6 +21,7 @@ const BENCHES: &[(&str, Run)] = &[
     ("embed", embed::run),
     ("gated_act", gated_act::run),
     ("matmul", matmul::run),
+    ("moe", moe::run),
     ("rms_norm", rms_norm::run),
     ("rope", rope::run),
     ("sampling", sampling::run),

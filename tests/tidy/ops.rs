@@ -16,6 +16,8 @@ const OP_OF_KERNEL: &[(&str, &str)] = &[
     ("matmul_init", "matmul"),
     ("matmul_quant", "matmul"),
     ("matmul_repack", "matmul"),
+    ("moe_matmul", "moe"),
+    ("moe_route", "moe"),
     ("quantize_act", "matmul"),
     ("rope_kv", "rope"),
 ];

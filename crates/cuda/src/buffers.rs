@@ -35,7 +35,8 @@ impl Sizes {
             qkv: widest(|l| l.attention.q_size() + 2 * l.attention.kv_size()),
             ffn: widest(|l| match l.ffn {
                 Ffn::Gated { size, .. } => size,
-                Ffn::Moe(_) => 0,
+                // Of the expert that all tokens pass; the others have buffers of their own.
+                Ffn::Moe(moe) => moe.shared_size.unwrap_or(0),
             }),
             vocab: spec.vocab_size,
         }
@@ -100,7 +101,7 @@ impl Buffers {
 pub(crate) struct Floats(Buffer);
 
 impl Floats {
-    fn new(device: &Device, len: usize) -> Result<Self, CudaError> {
+    pub(crate) fn new(device: &Device, len: usize) -> Result<Self, CudaError> {
         Buffer::new(device, 4 * len, "activations").map(Self)
     }
 
@@ -123,15 +124,25 @@ pub(crate) struct Act {
 }
 
 impl Act {
-    fn new(device: &Device, rows: usize, cols: usize) -> Result<Self, CudaError> {
+    pub(crate) fn new(device: &Device, rows: usize, cols: usize) -> Result<Self, CudaError> {
         let buffer = Buffer::new(device, rows * Self::row_bytes(cols), "activations")?;
         Ok(Self { buffer, rows, cols })
     }
 
     /// f16, int8, scales and sums of a row.
-    fn row_bytes(cols: usize) -> usize {
+    pub(crate) fn row_bytes(cols: usize) -> usize {
         let padded = ActQ8::padded_cols(cols);
         3 * padded + 8 * (padded / 32)
+    }
+
+    /// Both parts for `rows` rows of `cols` columns; int8 blocks only where they divide the columns.
+    pub(crate) fn both(&self, rows: usize, cols: usize) -> Result<ActOut, CudaError> {
+        let halves = self.out(ActivationKind::Half, rows, cols)?;
+        if !cols.is_multiple_of(32) {
+            return Ok(halves);
+        }
+        let int8 = self.out(ActivationKind::Int8, rows, cols)?;
+        int8.with_half(self.buffer.span(0, self.rows * ActQ8::padded_cols(self.cols)))
     }
 
     /// The part for `rows` rows of `cols` columns, at most as wide as the widest layer.

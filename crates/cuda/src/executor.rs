@@ -2,7 +2,7 @@
 
 use exec::{Capacity, ExecError, Executor, SampledToken, SeqOutput, StageTime, StepOutput, StepPlan, Ticket};
 use gguf::Gguf;
-use model::{DecoderSpec, Ffn};
+use model::DecoderSpec;
 use sampling::Sampler;
 use types::BLOCK_SIZE;
 
@@ -13,7 +13,7 @@ use crate::{
     buffers::Sizes,
     device::{Event, Pinned},
     error::CudaError,
-    forward::{AttentionShape, Forward, StepShape, no_experts},
+    forward::{AttentionShape, Forward, StepShape},
     gpu::Gpu,
     graphs::{DecodeGraphs, decode_shape},
     kv_cache::{KvCache, KvLayout},
@@ -68,9 +68,6 @@ impl CudaExecutor {
         options.validate()?;
         let gpu = Gpu::open(options.ordinal)?;
         let spec = model::decoder_spec(gguf)?;
-        if spec.layers.iter().any(|layer| matches!(layer.ffn, Ffn::Moe(_))) {
-            return Err(no_experts(spec.arch));
-        }
         let kv_layout = KvLayout::new(&spec, options.kv_type)?;
         let tile_tokens = AttentionPlan::tile_tokens(&spec);
         let limits = BatchLimits {
@@ -85,7 +82,7 @@ impl CudaExecutor {
             free_bytes: gpu.device.memory()?.0,
             margin_bytes: options.margin_bytes,
             weight_bytes: device_bytes(gguf)?,
-            workspace_bytes: Forward::num_bytes(&gpu, &spec, &layout, &sizes) + DRIVER_BYTES,
+            workspace_bytes: Forward::num_bytes(&gpu, &spec, &layout, &sizes)? + DRIVER_BYTES,
             block_bytes: kv_layout.block_bytes(),
             num_blocks: options.num_blocks,
             max_blocks: options.max_useful_blocks(),

@@ -4,7 +4,13 @@
 //! layer is eight launches. Nothing here allocates, waits, or depends on values of the step: a decode step can be
 //! captured and replayed.
 
-use model::{Attention as AttentionSpec, DecoderSpec, Ffn, FfnWeights, LayerSpec, Linear, Rope};
+mod experts;
+
+use model::{
+    Activation, Attention as AttentionSpec, DecoderSpec, Ffn, FfnWeights, GatedWeights, LayerSpec, Linear, Rope,
+};
+
+use experts::{ExpertSizes, Experts};
 
 use crate::{
     CudaOptions, LoneToken,
@@ -58,6 +64,7 @@ pub(crate) struct Forward {
     lone_token: LoneToken,
     ops: Ops,
     buffers: Buffers,
+    experts: Option<Experts>,
     attention_workspace: AttentionWorkspace,
     layers: Vec<LayerOps>,
     ropes: Vec<(Rope, Buffer)>,
@@ -104,6 +111,7 @@ impl Forward {
                 gated_act: GatedAct::new(gpu)?,
             },
             buffers: Buffers::new(&gpu.device, sizes)?,
+            experts: ExpertSizes::new(&model.spec, sizes.tokens)?.map(|sizes| Experts::new(gpu, &sizes)).transpose()?,
             attention_workspace: AttentionWorkspace::new(&gpu.device, &shapes, max_seqs)?,
             layers,
             ropes,
@@ -114,10 +122,19 @@ impl Forward {
     }
 
     /// Bytes that [`Self::new`] takes beside the model and the cache; libraries are estimated.
-    pub(crate) fn num_bytes(gpu: &Gpu, spec: &DecoderSpec, layout: &BatchLayout, sizes: &Sizes) -> usize {
+    ///
+    /// # Errors
+    /// [`CudaError::Unsupported`] when the kernels do not take the model's experts.
+    pub(crate) fn num_bytes(
+        gpu: &Gpu,
+        spec: &DecoderSpec,
+        layout: &BatchLayout,
+        sizes: &Sizes,
+    ) -> Result<usize, CudaError> {
         let attention = AttentionWorkspace::num_bytes(&gpu.device, &head_shapes(spec), layout.seq_lens.len());
         let sampling = Sampling::num_bytes(sizes.logit_rows, sizes.vocab);
-        sizes.num_bytes() + attention + sampling + 4 * layout.num_words() + Matmul::num_bytes(gpu)
+        let experts = ExpertSizes::new(spec, sizes.tokens)?.map_or(0, |sizes| sizes.num_bytes());
+        Ok(sizes.num_bytes() + experts + attention + sampling + 4 * layout.num_words() + Matmul::num_bytes(gpu))
     }
 
     /// The logits of the last step, `[rows, vocab_size]`.
@@ -238,18 +255,42 @@ impl Step<'_> {
 
     fn ffn_block(&self, layer_idx: usize) -> Result<(), CudaError> {
         let weights = &self.forward.model.weights.layers[layer_idx];
-        let hidden = self.forward.model.spec.hidden_size;
-        let (Ffn::Gated { size, activation }, FfnWeights::Gated(ffn)) = (&self.spec(layer_idx).ffn, &weights.ffn)
-        else {
-            return Err(no_experts(self.forward.model.spec.arch));
+        let inputs = match &weights.ffn {
+            FfnWeights::Gated(ffn) => self.gated_inputs(ffn)?,
+            FfnWeights::Moe(_) => self.expert_inputs()?,
         };
-        let (size, activation) = (*size, *activation);
-        let inputs = self.act(&self.forward.buffers.act_hidden, &[&ffn.gate, &ffn.up], hidden)?;
-        let gated = self.act(&self.forward.buffers.act_ffn, &[&ffn.down], size)?;
         self.stage(Stage::Norm, |f| {
             let norm = (weights.ffn_norm.vector(), inputs);
             f.ops.rms_norm.run(&f.device, &self.norm(Some(&weights.post_attention_norm), Some(norm)))
         })?;
+        match (&self.spec(layer_idx).ffn, &weights.ffn) {
+            (Ffn::Gated { size, activation }, FfnWeights::Gated(ffn)) => {
+                let hidden = self.forward.model.spec.hidden_size;
+                let out = self.forward.buffers.branch.rows(self.shape.tokens, hidden);
+                self.gated(ffn, (*size, *activation), out)?;
+            }
+            (Ffn::Moe(moe), FfnWeights::Moe(experts)) => self.experts(moe, experts)?,
+            _ => unreachable!("weights are resolved as the specification says"),
+        }
+        self.stage(Stage::Norm, |f| {
+            // The norm of the next layer's attention; after the last layer only the addition is left.
+            let norm = match f.model.weights.layers.get(layer_idx + 1) {
+                Some(next) => Some((next.attn_norm.vector(), self.qkv_inputs(layer_idx + 1)?)),
+                None => None,
+            };
+            f.ops.rms_norm.run(&f.device, &self.norm(Some(&weights.post_ffw_norm), norm))
+        })
+    }
+
+    /// `down(activation(gate(x)) * up(x))` of the normed hidden states, to `out` `[tokens, hidden]`.
+    fn gated(
+        &self,
+        ffn: &GatedWeights<Weight>,
+        (size, activation): (usize, Activation),
+        out: Span<f32>,
+    ) -> Result<(), CudaError> {
+        let (hidden, inputs) = (self.forward.model.spec.hidden_size, self.gated_inputs(ffn)?);
+        let gated = self.act(&self.forward.buffers.act_ffn, &[&ffn.down], size)?;
         self.stage(Stage::GateUp, |f| {
             let out = f.buffers.gate_up.rows(self.shape.tokens, 2 * size);
             let gate = segment(&ffn.gate, out, 2 * size);
@@ -261,18 +302,11 @@ impl Step<'_> {
             let call = GatedActCall { gate_up, rows: self.shape.tokens, cols: size, activation, out: gated };
             f.ops.gated_act.run(&f.device, &call)
         })?;
-        self.stage(Stage::FfnDown, |f| {
-            let out = f.buffers.branch.rows(self.shape.tokens, hidden);
-            self.matmul(gated, &[segment(&ffn.down, out, hidden)])
-        })?;
-        self.stage(Stage::Norm, |f| {
-            // The norm of the next layer's attention; after the last layer only the addition is left.
-            let norm = match f.model.weights.layers.get(layer_idx + 1) {
-                Some(next) => Some((next.attn_norm.vector(), self.qkv_inputs(layer_idx + 1)?)),
-                None => None,
-            };
-            f.ops.rms_norm.run(&f.device, &self.norm(Some(&weights.post_ffw_norm), norm))
-        })
+        self.stage(Stage::FfnDown, |_| self.matmul(gated, &[segment(&ffn.down, out, hidden)]))
+    }
+
+    fn gated_inputs(&self, ffn: &GatedWeights<Weight>) -> Result<ActOut, CudaError> {
+        self.act(&self.forward.buffers.act_hidden, &[&ffn.gate, &ffn.up], self.forward.model.spec.hidden_size)
     }
 
     fn logits(&self) -> Result<(), CudaError> {
@@ -408,11 +442,6 @@ impl Step<'_> {
             tiles: f.array(&layout.tiles, num_tiles),
         }
     }
-}
-
-/// What the GPU says to a mixture of experts.
-pub(crate) fn no_experts(arch: &str) -> CudaError {
-    CudaError::Unsupported(format!("`{arch}` models with experts do not run on the GPU yet; use `--device cpu`"))
 }
 
 /// A matrix with its bias, written `stride` apart.

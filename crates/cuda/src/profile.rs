@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use exec::{Capacity, SampleSpec, SeqStep, StageTime, StepPlan};
-use model::{FfnWeights, GatedWeights, LayerWeights};
+use model::{Ffn, FfnWeights, GatedWeights, MoeWeights};
 use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
 
 use crate::{
@@ -51,8 +51,11 @@ pub(crate) fn profile(forward: &Forward, shape: StepShape, context: usize) -> Re
         let graph = Graph::capture(&forward.device, || forward.run(shape, stage))?;
         let micros = time(forward, &graph)?;
         let bytes = match stage {
-            Some(stage) => stage_bytes(forward, stage, shape.seqs * context),
-            None => Stage::ALL.into_iter().map(|stage| stage_bytes(forward, stage, shape.seqs * context)).sum(),
+            Some(stage) => stage_bytes(forward, stage, (shape.seqs, shape.seqs * context)),
+            None => Stage::ALL
+                .into_iter()
+                .map(|stage| stage_bytes(forward, stage, (shape.seqs, shape.seqs * context)))
+                .sum(),
         };
         Ok(StageTime { stage: stage.map_or("step", Stage::name), micros, bytes })
     });
@@ -71,7 +74,7 @@ fn time(forward: &Forward, graph: &Graph) -> Result<f64, CudaError> {
 }
 
 /// Weights, keys and values that a stage reads, over all layers; `kv_tokens` over all sequences.
-fn stage_bytes(forward: &Forward, stage: Stage, kv_tokens: usize) -> usize {
+fn stage_bytes(forward: &Forward, stage: Stage, (num_tokens, kv_tokens): (usize, usize)) -> usize {
     let matrix = |weight: &Weight| Matrix::layout(weight.matrix()).read_bytes();
     let layers = &forward.model.weights.layers;
     match stage {
@@ -80,17 +83,48 @@ fn stage_bytes(forward: &Forward, stage: Stage, kv_tokens: usize) -> usize {
         }
         Stage::Attention => kv_tokens * forward.cache.bytes_per_token(),
         Stage::AttnOutput => layers.iter().map(|l| matrix(&l.attn_output.weight)).sum(),
-        Stage::GateUp => layers.iter().filter_map(gated).map(|g| matrix(&g.gate.weight) + matrix(&g.up.weight)).sum(),
-        Stage::FfnDown => layers.iter().filter_map(gated).map(|g| matrix(&g.down.weight)).sum(),
+        Stage::Router => layers
+            .iter()
+            .map(|l| match &l.ffn {
+                FfnWeights::Gated(_) => 0,
+                FfnWeights::Moe(moe) => matrix(&moe.router),
+            })
+            .sum(),
+        Stage::GateUp => ffn_bytes(
+            forward,
+            num_tokens,
+            |ffn| matrix(&ffn.gate.weight) + matrix(&ffn.up.weight),
+            |moe| matrix(&moe.gate) + matrix(&moe.up),
+        ),
+        Stage::FfnDown => ffn_bytes(forward, num_tokens, |ffn| matrix(&ffn.down.weight), |moe| matrix(&moe.down)),
         Stage::Logits => forward.model.output().layout().read_bytes(),
-        Stage::Embed | Stage::Norm | Stage::RopeKv | Stage::GatedAct | Stage::OutputNorm | Stage::Sampling => 0,
+        Stage::Embed
+        | Stage::Norm
+        | Stage::RopeKv
+        | Stage::GatedAct
+        | Stage::ExpertSum
+        | Stage::OutputNorm
+        | Stage::Sampling => 0,
     }
 }
 
-/// A layer's feed-forward block, where it is no mixture of experts.
-fn gated(layer: &LayerWeights<Weight>) -> Option<&GatedWeights<Weight>> {
-    match &layer.ffn {
-        FfnWeights::Gated(gated) => Some(gated),
-        FfnWeights::Moe(_) => None,
-    }
+/// Bytes of a step of so many tokens in the feed-forward blocks: what `dense` reads of the matrices that serve all tokens
+/// plus, of what `experts` names, the share of the experts that the tokens choose (at most one each token and rank).
+fn ffn_bytes(
+    forward: &Forward,
+    num_tokens: usize,
+    dense: impl Fn(&GatedWeights<Weight>) -> usize,
+    experts: impl Fn(&MoeWeights<Weight>) -> usize,
+) -> usize {
+    let layers = forward.model.spec.layers.iter().zip(&forward.model.weights.layers);
+    let bytes = layers.map(|(spec, weights)| match (&spec.ffn, &weights.ffn) {
+        (Ffn::Moe(moe), FfnWeights::Moe(weights)) => {
+            let read = (num_tokens * moe.num_used).min(moe.num_experts);
+            weights.shared.as_ref().map_or(0, |shared| dense(&shared.expert))
+                + experts(weights) / moe.num_experts * read
+        }
+        (_, FfnWeights::Gated(weights)) => dense(weights),
+        (Ffn::Gated { .. }, FfnWeights::Moe(_)) => 0,
+    });
+    bytes.sum()
 }

@@ -15,12 +15,16 @@ pub(crate) enum Stage {
     Attention,
     /// The attention block's output matrix.
     AttnOutput,
+    /// Logits of experts, and the choice among them.
+    Router,
     /// Gate and up matrices.
     GateUp,
     /// The activation of the gate.
     GatedAct,
     /// The feed-forward block's output matrix.
     FfnDown,
+    /// The weighted sum of experts.
+    ExpertSum,
     /// The norm before the output matrix.
     OutputNorm,
     /// The output matrix.
@@ -31,16 +35,18 @@ pub(crate) enum Stage {
 
 impl Stage {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Embed,
         Self::Norm,
         Self::Qkv,
         Self::RopeKv,
         Self::Attention,
         Self::AttnOutput,
+        Self::Router,
         Self::GateUp,
         Self::GatedAct,
         Self::FfnDown,
+        Self::ExpertSum,
         Self::OutputNorm,
         Self::Logits,
         Self::Sampling,
@@ -55,9 +61,11 @@ impl Stage {
             Self::RopeKv => "rope_kv",
             Self::Attention => "attention",
             Self::AttnOutput => "attn_output",
+            Self::Router => "router",
             Self::GateUp => "gate_up",
             Self::GatedAct => "gated_act",
             Self::FfnDown => "ffn_down",
+            Self::ExpertSum => "expert_sum",
             Self::OutputNorm => "output_norm",
             Self::Logits => "logits",
             Self::Sampling => "sampling",

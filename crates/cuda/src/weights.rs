@@ -12,9 +12,12 @@ use crate::{
     repack::PlaneLayout,
 };
 
+/// The rows of an expert are a multiple of this: whole tiles of the kernels.
+const EXPERT_ROWS: usize = 16;
+
 /// A tensor on the device.
 pub(crate) enum Weight {
-    /// Two dimensions: in the layout of the matrix kernels.
+    /// Two dimensions or three: in the layout of the matrix kernels.
     Matrix(Matrix),
     /// One dimension: f32.
     Vector(Buffer),
@@ -80,21 +83,29 @@ impl Model {
 /// # Errors
 /// [`CudaError::Layout`] when no kernel reads a tensor.
 pub(crate) fn device_bytes(gguf: &Gguf) -> Result<usize, CudaError> {
-    let bytes = gguf.tensors().iter().map(|tensor| match tensor.shape[..] {
-        [cols, rows] => layout(tensor, rows, cols).map(|layout| layout.num_bytes),
-        _ => Ok(4 * tensor.num_weights()),
+    let bytes = gguf.tensors().iter().map(|tensor| match tensor.shape.len() {
+        0 | 1 => Ok(4 * tensor.num_weights()),
+        _ => layout(tensor).map(|layout| layout.num_bytes),
     });
     bytes.sum()
 }
 
-fn layout(tensor: &TensorInfo, rows: usize, cols: usize) -> Result<PlaneLayout, CudaError> {
+/// How a matrix lies on the device; experts' matrices lie one behind the other as one.
+fn layout(tensor: &TensorInfo) -> Result<PlaneLayout, CudaError> {
+    let cols = tensor.shape[0];
+    let rows = tensor.shape[1..].iter().product();
+    if tensor.shape.len() > 2 && !tensor.shape[1].is_multiple_of(EXPERT_ROWS) {
+        let (name, rows) = (&tensor.name, tensor.shape[1]);
+        let message = format!("tensor `{name}`: experts of {rows} rows; the GPU takes multiples of {EXPERT_ROWS}");
+        return Err(CudaError::Unsupported(message));
+    }
     PlaneLayout::new(tensor.ggml_type, rows, cols)
         .map_err(|source| CudaError::Layout { tensor: tensor.name.clone(), source })
 }
 
 fn load_tensor(gpu: &Gpu, uploader: &mut Uploader, gguf: &Gguf, tensor: &TensorInfo) -> Result<Weight, CudaError> {
-    if let [cols, rows] = tensor.shape[..] {
-        let layout = layout(tensor, rows, cols)?;
+    if tensor.shape.len() > 1 {
+        let layout = layout(tensor)?;
         return uploader.matrix(gpu, layout, gguf.data(tensor)).map(Weight::Matrix);
     }
     let format = Format::of(tensor.ggml_type)

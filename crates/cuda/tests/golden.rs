@@ -84,6 +84,18 @@ fn check_quantized_model(model: &'static str) {
     check_logits(&golden, CudaOptions { kv_type: KvType::Q8_0, ..options() }, 256, Q8_KV);
 }
 
+/// A model with quantized experts: they get int8 inputs for any number of tokens.
+fn check_quantized_experts(model: &'static str) {
+    if !has_gpu() {
+        return;
+    }
+    let Some(golden) = data::open(model, model) else { return };
+    for chunk in [256, 7, 1] {
+        check_logits(&golden, options(), chunk, INT8);
+        check_logits(&golden, CudaOptions { lone_token: LoneToken::AsInBatch, ..options() }, chunk, INT8);
+    }
+}
+
 macro_rules! golden_tests {
     ($check:ident: $($test:ident($($file:literal),+);)*) => {
         $(#[test] fn $test() { $check($($file),+); })*
@@ -98,6 +110,7 @@ golden_tests! { check_float_model:
     stories260k_f32("stories260k.f32", "stories260k");
     qwen2("qwen2.f16", "qwen2");
     qwen3("qwen3.f16", "qwen3");
+    qwen3moe("qwen3moe.f16", "qwen3moe");
     gemma3("gemma3.f16", "gemma3");
 }
 
@@ -109,13 +122,17 @@ golden_tests! { check_quantized_model:
     q8_0("quantized/qwen3.q8_0");
 }
 
+golden_tests! { check_quantized_experts:
+    moe_q4_k_m("quantized/qwen3moe.q4_k_m");
+}
+
 /// Six sequences in chunks of their own sizes, so that prefills and decodes mix, over scattered blocks.
 #[test]
 fn other_sequences_change_no_text() {
     if !has_gpu() {
         return;
     }
-    for model in ["llama3_gqa", "qwen3", "gemma3", "mistral"] {
+    for model in ["llama3_gqa", "qwen3", "qwen3moe", "gemma3", "mistral"] {
         let file: &'static str = format!("{model}.f16").leak();
         let Some(golden) = data::open(file, model) else { continue };
         let mut executor = executor(&golden, options());

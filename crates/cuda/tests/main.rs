@@ -10,6 +10,7 @@ mod embed;
 mod gated_act;
 mod golden;
 mod matmul;
+mod moe;
 mod paged;
 mod rms_norm;
 mod rope;

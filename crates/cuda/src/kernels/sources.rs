@@ -40,6 +40,8 @@ pub const SOURCES: &[Source] = table!(Source in "kernels":
     "matmul_init.cu"
     "matmul_quant.cu"
     "matmul_repack.cu"
+    "moe_matmul.cu"
+    "moe_route.cu"
     "quantize_act.cu"
     "rms_norm.cu"
     "rope_kv.cu"

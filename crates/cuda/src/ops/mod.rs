@@ -6,6 +6,7 @@ pub mod dequant;
 pub mod embed;
 pub mod gated_act;
 pub mod matmul;
+pub mod moe;
 pub mod rms_norm;
 pub mod rope;
 pub mod sampling;

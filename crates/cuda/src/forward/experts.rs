@@ -1,0 +1,188 @@
+//! The feed-forward stages of a mixture of experts.
+
+use model::{DecoderSpec, Ffn, Moe, MoeWeights};
+
+use crate::{
+    Device,
+    buffers::{Act, Floats},
+    device::{Buffer, Span},
+    error::CudaError,
+    gpu::Gpu,
+    ops::{
+        act_out::ActOut,
+        gated_act::GatedActCall,
+        matmul::{ActivationKind, Segment},
+        moe::{
+            ExpertMatmul, ExpertMatmulCall, ExpertSum, ExpertSumCall, MAX_EXPERTS, MAX_PAIRS, MAX_USED, Route,
+            RouteCall, Routes, SharedOut, max_tiles,
+        },
+    },
+    stage::Stage,
+    weights::Weight,
+};
+
+use super::Step;
+
+/// Sizes of the widest layer with experts and the largest step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ExpertSizes {
+    tokens: usize,
+    pairs: usize,
+    num_experts: usize,
+    size: usize,
+    hidden: usize,
+    /// Whether there is an expert that all tokens pass.
+    shared: bool,
+}
+
+impl ExpertSizes {
+    /// Of a model; `None` without experts.
+    ///
+    /// # Errors
+    /// [`CudaError::Unsupported`] when a step has more pairs of tokens and experts than the kernels take.
+    pub(crate) fn new(spec: &DecoderSpec, tokens: usize) -> Result<Option<Self>, CudaError> {
+        let mut sizes = Self { tokens, hidden: spec.hidden_size, ..Self::default() };
+        for layer in &spec.layers {
+            let Ffn::Moe(Moe { num_experts, num_used, size, shared_size, .. }) = layer.ffn else { continue };
+            if num_experts > MAX_EXPERTS || num_used > MAX_USED {
+                return Err(CudaError::Unsupported(format!(
+                    "{num_used} of {num_experts} experts a token; the GPU takes {MAX_USED} of {MAX_EXPERTS} at most"
+                )));
+            }
+            if tokens * num_used > MAX_PAIRS {
+                let most = MAX_PAIRS / num_used;
+                return Err(CudaError::Unsupported(format!(
+                    "{tokens} tokens a step; the GPU takes {most} of this model at most: lower --batch-size"
+                )));
+            }
+            sizes.pairs = sizes.pairs.max(tokens * num_used);
+            sizes.num_experts = sizes.num_experts.max(num_experts);
+            sizes.size = sizes.size.max(size);
+            sizes.shared |= shared_size.is_some();
+        }
+        Ok((sizes.pairs > 0).then_some(sizes))
+    }
+
+    fn shared_floats(&self) -> usize {
+        if self.shared { self.tokens * self.hidden } else { 0 }
+    }
+
+    /// Three words a pair and four a tile.
+    fn route_words(&self) -> usize {
+        3 * self.pairs.next_multiple_of(4) + 4 * max_tiles(self.pairs, self.num_experts)
+    }
+
+    /// Bytes of all buffers.
+    pub(crate) fn num_bytes(&self) -> usize {
+        let Self { tokens, pairs, num_experts, size, hidden, .. } = *self;
+        let floats = tokens * num_experts + pairs * (2 * size + hidden) + self.shared_floats();
+        4 * (floats + self.route_words()) + pairs * Act::row_bytes(size)
+    }
+}
+
+/// The kernels and buffers of experts.
+pub(super) struct Experts {
+    route: Route,
+    matmul: ExpertMatmul,
+    sum: ExpertSum,
+    /// `[tokens, num_experts]`.
+    logits: Floats,
+    /// The planes of [`Routes`], one behind the other.
+    routes: Buffer,
+    /// The pairs that there is room for.
+    pairs: usize,
+    /// Gate and up side by side, `[pairs, 2 size]`.
+    gate_up: Floats,
+    /// The gated rows as inputs of the down matrices.
+    act: Act,
+    /// What the experts give, `[pairs, hidden]`.
+    out: Floats,
+    /// What the expert gives that all tokens pass, `[tokens, hidden]`.
+    shared_out: Floats,
+}
+
+impl Experts {
+    pub(super) fn new(gpu: &Gpu, sizes: &ExpertSizes) -> Result<Self, CudaError> {
+        let ExpertSizes { tokens, pairs, num_experts, size, hidden, .. } = *sizes;
+        let device: &Device = &gpu.device;
+        Ok(Self {
+            route: Route::new(gpu)?,
+            matmul: ExpertMatmul::new(gpu)?,
+            sum: ExpertSum::new(gpu)?,
+            logits: Floats::new(device, tokens * num_experts)?,
+            routes: Buffer::new(device, 4 * sizes.route_words(), "routes to experts")?,
+            pairs: pairs.next_multiple_of(4),
+            gate_up: Floats::new(device, pairs * 2 * size)?,
+            act: Act::new(device, pairs, size)?,
+            out: Floats::new(device, pairs * hidden)?,
+            shared_out: Floats::new(device, sizes.shared_floats())?,
+        })
+    }
+
+    fn routes(&self) -> Routes {
+        let pairs = self.pairs;
+        let words: Span<u32> = self.routes.all();
+        Routes {
+            experts: words.slice(0..pairs),
+            weights: words.slice(pairs..2 * pairs).cast(),
+            order: words.slice(2 * pairs..3 * pairs),
+            tiles: words.slice(3 * pairs..words.len()),
+        }
+    }
+}
+
+impl Step<'_> {
+    /// What the norm before experts leaves: f16 for the router, int8 too for quantized experts.
+    pub(super) fn expert_inputs(&self) -> Result<ActOut, CudaError> {
+        let f = self.forward;
+        f.buffers.act_hidden.both(self.shape.tokens, f.model.spec.hidden_size)
+    }
+
+    /// All stages between the norm and the addition to the residual stream; the output lies in `branch`.
+    pub(super) fn experts(&self, spec: &Moe, weights: &MoeWeights<Weight>) -> Result<(), CudaError> {
+        let (f, tokens) = (self.forward, self.shape.tokens);
+        let (hidden, pairs) = (f.model.spec.hidden_size, tokens * spec.num_used);
+        let experts = f.experts.as_ref().expect("models with experts have their buffers");
+        let routes = experts.routes();
+        let halves = f.buffers.act_hidden.out(ActivationKind::Half, tokens, hidden)?;
+        self.stage(Stage::Router, |f| {
+            let logits = experts.logits.rows(tokens, spec.num_experts);
+            self.matmul(halves, &[Segment::plain(weights.router.matrix(), logits)])?;
+            experts.route.run(&f.device, &RouteCall { logits, tokens, spec, routes })
+        })?;
+        let gated = experts.act.out(ExpertMatmul::activation_kind(weights.down.matrix()), pairs, spec.size)?;
+        let gate_up = experts.gate_up.rows(pairs, 2 * spec.size);
+        let out = experts.out.rows(pairs, hidden);
+        let up = ExpertMatmulCall {
+            act: self.expert_inputs()?,
+            pairs_per_input: spec.num_used,
+            pairs,
+            matrices: &[weights.gate.matrix(), weights.up.matrix()],
+            num_experts: spec.num_experts,
+            routes,
+            out: gate_up,
+        };
+        self.stage(Stage::GateUp, |f| experts.matmul.run(&f.device, &up))?;
+        self.stage(Stage::GatedAct, |f| {
+            let (rows, cols, activation) = (pairs, spec.size, spec.activation);
+            f.ops.gated_act.run(&f.device, &GatedActCall { gate_up, rows, cols, activation, out: gated })
+        })?;
+        let down = [weights.down.matrix()];
+        let down = ExpertMatmulCall { act: gated, pairs_per_input: 1, matrices: &down, out, ..up };
+        self.stage(Stage::FfnDown, |f| experts.matmul.run(&f.device, &down))?;
+        let shared = match (&weights.shared, spec.shared_size) {
+            (Some(shared), Some(size)) => {
+                let rows = experts.shared_out.rows(tokens, hidden);
+                self.gated(&shared.expert, (size, spec.activation), rows)?;
+                Some(SharedOut { rows, router: shared.router.vector(), x: halves })
+            }
+            _ => None,
+        };
+        self.stage(Stage::ExpertSum, |f| {
+            let branch = f.buffers.branch.rows(tokens, hidden);
+            let (rows, weights, num_used) = (out, routes.weights, spec.num_used);
+            let call = ExpertSumCall { rows, weights, num_used, tokens, cols: hidden, shared, out: branch };
+            experts.sum.run(&f.device, &call)
+        })
+    }
+}

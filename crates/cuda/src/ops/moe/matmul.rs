@@ -1,0 +1,196 @@
+//! Products of pairs with their experts' matrices.
+
+use crate::{
+    Device,
+    device::{DevicePtr, Kernel, KernelArgs, Launch, Span},
+    error::CudaError,
+    gpu::Gpu,
+    ops::{
+        act_out::{ActOut, ActQ8},
+        matmul::{ActivationKind, Matrix, Planes},
+    },
+    repack::PlaneFormat,
+};
+
+use super::{Routes, max_tiles, refuse};
+
+/// Rows of a tile; an expert's rows are whole tiles.
+const TILE_ROWS: usize = 16;
+/// Warps of a block at most. The same for any number of pairs, so that sums are too.
+const MAX_WARPS: usize = 4;
+
+/// The kernels of experts' products.
+#[derive(Debug)]
+pub struct ExpertMatmul {
+    /// By [`PlaneFormat::id`].
+    kernels: [Kernel; 7],
+}
+
+/// Products with one matrix of each expert, or with two side by side.
+#[derive(Clone, Copy)]
+pub struct ExpertMatmulCall<'a> {
+    /// The inputs, `[pairs / pairs_per_input, cols]`, of the kind that the matrices' format asks for.
+    pub act: ActOut,
+    /// Neighbouring pairs with the same input.
+    pub pairs_per_input: usize,
+    /// All pairs.
+    pub pairs: usize,
+    /// One or two matrices `[num_experts * rows, cols]`.
+    pub matrices: &'a [&'a Matrix],
+    /// Experts of each matrix.
+    pub num_experts: usize,
+    /// Which pairs belong to which expert.
+    pub routes: Routes,
+    /// `[pairs, matrices * rows]`.
+    pub out: Span<f32>,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct MoeMatmulArgs {
+    planes: [Planes; 2],
+    act: ActQ8,
+    half: DevicePtr,
+    out: DevicePtr,
+    order: DevicePtr,
+    tiles: DevicePtr,
+    half_stride: u32,
+    out_stride: u32,
+    rows: u32,
+    chunks: u32,
+    pairs_per_input: u32,
+}
+
+// SAFETY: `MoeMatmulArgs` of kernels/moe_matmul.cu.
+unsafe impl KernelArgs for MoeMatmulArgs {}
+
+impl ExpertMatmul {
+    /// Looks the kernels up.
+    ///
+    /// # Errors
+    /// [`CudaError`] when they cannot be loaded.
+    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
+        let get = |name| gpu.kernels.get(name);
+        Ok(Self {
+            kernels: [
+                get("moe_matmul_q4_k")?,
+                get("moe_matmul_q5_k")?,
+                get("moe_matmul_q6_k")?,
+                get("moe_matmul_q8_0")?,
+                get("moe_matmul_q4_0")?,
+                get("moe_matmul_q5_0")?,
+                get("moe_matmul_f16")?,
+            ],
+        })
+    }
+
+    /// What inputs products with an expert's matrix want: int8 for quantized weights, for any number of tokens.
+    #[must_use]
+    pub fn activation_kind(matrix: &Matrix) -> ActivationKind {
+        matrix.format().activation()
+    }
+
+    /// Queues one launch, or two where the matrices differ in format.
+    ///
+    /// # Errors
+    /// [`CudaError::Shape`] when buffers do not fit or the inputs are of the other kind, [`CudaError::Driver`].
+    pub fn run(&self, device: &Device, call: &ExpertMatmulCall<'_>) -> Result<(), CudaError> {
+        call.check()?;
+        if call.pairs == 0 {
+            return Ok(());
+        }
+        match *call.matrices {
+            [a, b] if a.format() != b.format() => {
+                self.launch(device, call, (&[a], 0))?;
+                self.launch(device, call, (&[b], call.rows()))
+            }
+            ref all => self.launch(device, call, (all, 0)),
+        }
+    }
+
+    /// Multiplies by some of the matrices, whose results stand from column `first` on.
+    fn launch(
+        &self,
+        device: &Device,
+        call: &ExpertMatmulCall<'_>,
+        (matrices, first): (&[&Matrix], usize),
+    ) -> Result<(), CudaError> {
+        let (format, chunks) = (matrices[0].format(), matrices[0].layout().chunks);
+        let args = MoeMatmulArgs {
+            planes: [matrices[0].planes(), matrices[matrices.len() - 1].planes()],
+            act: call.act.q8,
+            half: call.act.half,
+            out: call.out.slice(first..call.out.len()).ptr(),
+            order: call.routes.order.ptr(),
+            tiles: call.routes.tiles.ptr(),
+            half_stride: call.act.half_stride,
+            out_stride: (call.matrices.len() * call.rows()) as u32,
+            rows: call.rows() as u32,
+            chunks: chunks as u32,
+            pairs_per_input: call.pairs_per_input as u32,
+        };
+        let unit_chunks = if matches!(format, PlaneFormat::Q4K | PlaneFormat::Q5K) { 2 } else { 1 };
+        let row_tiles = matrices.len() * call.rows() / TILE_ROWS;
+        let grid = [row_tiles as u32, max_tiles(call.pairs, call.num_experts) as u32, 1];
+        let warps = (chunks / unit_chunks).clamp(1, MAX_WARPS);
+        let launch = Launch { grid, block: 32 * warps as u32, shared_bytes: 0 };
+        // SAFETY: the call was checked; the planes are the matrices', which hold every expert.
+        unsafe { self.kernels[format.id() as usize].launch(device, launch, &args) }
+    }
+}
+
+impl ExpertMatmulCall<'_> {
+    /// Rows of an expert.
+    fn rows(&self) -> usize {
+        self.matrices[0].rows() / self.num_experts
+    }
+
+    fn check(&self) -> Result<(), CudaError> {
+        let (pairs, num_experts, num_matrices) = (self.pairs, self.num_experts, self.matrices.len());
+        if !(1..=2).contains(&num_matrices) || num_experts == 0 {
+            return refuse(format!(
+                "{num_matrices} matrices of {num_experts} experts; one or two of some are possible"
+            ));
+        }
+        self.routes.check(pairs, num_experts)?;
+        let (rows, cols) = (self.rows(), self.act.q8.cols as usize);
+        for matrix in self.matrices {
+            let fits = matrix.rows() == rows * num_experts && matrix.cols() == cols;
+            if !fits || rows == 0 || !rows.is_multiple_of(TILE_ROWS) {
+                return refuse(format!(
+                    "a matrix of {} rows and {} columns for {num_experts} experts of {rows} rows (a multiple of \
+                     {TILE_ROWS}) and inputs of {cols} columns",
+                    matrix.rows(),
+                    matrix.cols()
+                ));
+            }
+            let plane = match ExpertMatmul::activation_kind(matrix) {
+                ActivationKind::Int8 => self.act.q8.q,
+                ActivationKind::Half => self.act.half,
+            };
+            if plane == DevicePtr::NULL {
+                return refuse(format!("inputs of the other kind than {} weights want", matrix.format().name()));
+            }
+        }
+        let whole = self.pairs_per_input > 0 && pairs.is_multiple_of(self.pairs_per_input);
+        if !whole || pairs / self.pairs_per_input > self.act.tokens as usize {
+            let (each, room) = (self.pairs_per_input, self.act.tokens);
+            return refuse(format!("{pairs} pairs, {each} to each of {room} inputs at most"));
+        }
+        let needed = pairs * num_matrices * rows;
+        if self.out.len() < needed {
+            return refuse(format!("out has {} elements, {needed} are needed", self.out.len()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MoeMatmulArgs;
+
+    #[test]
+    fn arguments_are_laid_out_as_in_the_kernel() {
+        assert_eq!((size_of::<MoeMatmulArgs>(), std::mem::offset_of!(MoeMatmulArgs, half_stride)), (152, 128));
+    }
+}

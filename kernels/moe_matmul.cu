@@ -1,0 +1,133 @@
+// Products of pairs (a token and an expert that it passes) with their experts' matrices:
+// out[pair][first + row] = sum_k W[expert][row][k] * x[pair / pairs_per_input][k].
+//
+// W: the experts' rows one behind the other as one matrix in the layout of include/quant_formats.cuh, rows of an expert a multiple
+// of 16; up to two matrices of the same format (gate and up), the second one's rows behind the first one's in `out`. x int8 as in
+// include/quant_act.cuh, or f16 rows for f16 weights. order and tiles as moe_group (moe_route.cu) lists them: a block decodes a
+// unit of weights once for up to 8 pairs of an expert. Grid (tiles of 16 rows over the matrices, tiles of pairs), block
+// num_warps * 32 threads, at most 4 warps: they share the columns, and their sums meet in a fixed order, whatever pairs share a
+// tile. Bytes moved: the planes of the experts that any pair chose, once for every 8 of its pairs; activations come from L2.
+#include "quant_dot.cuh"
+
+constexpr unsigned TILE_PAIRS = 8, MAX_WARPS = 4;
+
+struct MoeMatmulArgs {
+    QuantPlanes planes[2];
+    ActQ8 act;
+    const unsigned short* half;
+    float* out;  // [pairs][out_stride] f32
+    const unsigned* order;
+    const uint4* tiles;
+    unsigned half_stride;
+    unsigned out_stride;
+    unsigned rows;  // of an expert, in each matrix
+    unsigned chunks;
+    unsigned pairs_per_input;
+};
+
+// What a block works on: 16 rows of an expert and some pairs.
+struct PairTile {
+    const QuantPlanes& planes;
+    size_t row_tile;      // in the planes
+    unsigned first_row;   // in a row of `out`
+    unsigned count;
+};
+
+static __device__ __forceinline__ PairTile pair_tile(const MoeMatmulArgs& args, uint4 tile) {
+    unsigned row_tiles = args.rows >> 4, second = blockIdx.x >= row_tiles;
+    unsigned row_tile = blockIdx.x - (second ? row_tiles : 0u);
+    return {args.planes[second], (size_t)tile.x * row_tiles + row_tile, blockIdx.x * 16u, tile.z};
+}
+
+// Adds up the lanes and warps and writes every pair's 16 rows.
+static __device__ __forceinline__ void store_pairs(const MoeMatmulArgs& args, const PairTile& tile, const unsigned* pairs, float (*sums)[TILE_PAIRS][16], float (*sum)[2]) {
+    unsigned lane = threadIdx.x & 31u, warp = threadIdx.x >> 5, num_warps = blockDim.x >> 5;
+#pragma unroll
+    for (unsigned i = 0; i < TILE_PAIRS; i++) {
+#pragma unroll
+        for (unsigned h = 0; h < 2; h++) {
+            float v = sum_row_lanes(sum[i][h]);
+            if ((lane & 3u) == 0u) sums[warp][i][(lane >> 2) + h * 8] = v;
+        }
+    }
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < tile.count * 16u; i += blockDim.x) {
+        float total = 0.0f;
+        for (unsigned w = 0; w < num_warps; w++) total += sums[w][i >> 4][i & 15u];
+        args.out[(size_t)pairs[i >> 4] * args.out_stride + tile.first_row + (i & 15u)] = total;
+    }
+}
+
+template <class F> struct Int8 {
+    typename F::Unit unit;
+    static constexpr unsigned CHUNKS = F::CHUNKS;
+    __device__ __forceinline__ void load(const QuantPlanes& planes, size_t at, unsigned lane) { load_unit<F>(unit, planes, at, lane); }
+    __device__ __forceinline__ void dot(const MoeMatmulArgs& args, unsigned input, unsigned at, unsigned t, float* sum) const {
+        size_t blocks = (size_t)input * (args.act.padded >> 5);
+        ActQ8 x = {args.act.q + blocks * 32, args.act.d + blocks, args.act.s + blocks, args.act.cols, args.act.padded};
+        dot_unit<F>(unit, x, at, t, sum);
+    }
+};
+
+struct Halves {
+    unsigned w[8][4];
+    static constexpr unsigned CHUNKS = 1;
+    __device__ __forceinline__ void load(const QuantPlanes& planes, size_t at, unsigned lane) {
+#pragma unroll
+        for (int i = 0; i < 8; i++) load_stream4(w[i], planes.low + at * 4096 + i * 512 + lane * 16);
+    }
+    __device__ __forceinline__ void dot(const MoeMatmulArgs& args, unsigned input, unsigned at, unsigned t, float* sum) const {
+        const unsigned short* row = args.half + (size_t)input * args.half_stride + at * 128 + t * 8;
+#pragma unroll
+        for (int b = 0; b < 4; b++) {
+            unsigned x[4];
+            *(uint4*)x = *(const uint4*)(row + b * 32);
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    unsigned v = w[b * 2 + h][i];
+                    sum[h] = fmaf(half_high(v), half_high(x[i]), fmaf(half_low(v), half_low(x[i]), sum[h]));
+                }
+            }
+        }
+    }
+};
+
+template <class W> static __device__ __forceinline__ void multiply_pairs(const MoeMatmulArgs& args) {
+    __shared__ float sums[MAX_WARPS][TILE_PAIRS][16];
+    __shared__ unsigned pairs[TILE_PAIRS];
+    grid_launch_dependents();
+    grid_wait();
+    uint4 listed = args.tiles[blockIdx.y];
+    if (listed.z == 0u) return;
+    PairTile tile = pair_tile(args, listed);
+    if (threadIdx.x < tile.count) pairs[threadIdx.x] = args.order[listed.y + threadIdx.x];
+    __syncthreads();
+    unsigned lane = threadIdx.x & 31u, num_warps = blockDim.x >> 5, units = args.chunks / W::CHUNKS;
+    unsigned inputs[TILE_PAIRS];
+#pragma unroll
+    for (unsigned i = 0; i < TILE_PAIRS; i++) inputs[i] = pairs[i < tile.count ? i : 0] / args.pairs_per_input;
+    float sum[TILE_PAIRS][2] = {};
+    for (unsigned at = threadIdx.x >> 5; at < units; at += num_warps) {
+        W weights;
+        weights.load(tile.planes, tile.row_tile * units + at, lane);
+#pragma unroll
+        for (unsigned i = 0; i < TILE_PAIRS; i++) {
+            if (i < tile.count) weights.dot(args, inputs[i], at, lane & 3u, sum[i]);
+        }
+    }
+    store_pairs(args, tile, pairs, sums, sum);
+}
+
+#define MOE_MATMUL(name, weights)                                                                        \
+    extern "C" __global__ void __launch_bounds__(128) name(const __grid_constant__ MoeMatmulArgs args) { \
+        multiply_pairs<weights>(args);                                                                   \
+    }
+MOE_MATMUL(moe_matmul_q4_k, Int8<Q4_K<2>>)
+MOE_MATMUL(moe_matmul_q5_k, Int8<Q5_K<2>>)
+MOE_MATMUL(moe_matmul_q6_k, Int8<Q6_K<1>>)
+MOE_MATMUL(moe_matmul_q8_0, Int8<Q8_0>)
+MOE_MATMUL(moe_matmul_q4_0, Int8<Q4_0>)
+MOE_MATMUL(moe_matmul_q5_0, Int8<Q5_0>)
+MOE_MATMUL(moe_matmul_f16, Halves)
