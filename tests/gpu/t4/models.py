@@ -113,7 +113,8 @@ class Step:
         size += tokens * (2 * cols + 4 * sum(rows for rows, _ in segments))
         if tokens == 1:
             costs, names = self.kernels.gemv, {fmt: fmt for _, fmt in segments}
-            blocks, warps, padded, tokens_of_block = row_tiles, self.gemv_warps(row_tiles, chunks), TILE_ROWS, 1
+            blocks, warps = row_tiles, self.gemv_warps(row_tiles, chunks, sorted(names))
+            padded, tokens_of_block = TILE_ROWS, 1
         else:
             tile = self.kernels.tile(tokens)
             costs, names = self.kernels.matmul, {fmt: (fmt, tile.tokens) for _, fmt in segments}
@@ -131,12 +132,18 @@ class Step:
         kernel = "gemv" if tokens == 1 else self.kernels.tile(tokens).name
         return [Op(stage, f"{kernel} {'+'.join(sorted(names))}", size, instructions, cycles, 0)]
 
-    def gemv_warps(self, row_tiles, chunks):
-        """As crates/cuda/src/ops/matmul/plan.rs chooses: 24 warps an SM, 8 a block at most, two units each."""
-        warps = 2
-        while warps < 8 and row_tiles * warps < self.device.sms * 24 and warps * 2 <= chunks // 2:
-            warps *= 2
-        return warps
+    def gemv_warps(self, row_tiles, chunks, formats):
+        """Warps of a block, as crates/cuda/src/ops/matmul/plan.rs counts the time of all rounds of blocks."""
+        single = len(formats) == 1
+        kernel = "gemv_mixed" if not single else self.kernels.gemv[formats[0]].name
+        units = math.ceil(chunks / (1 if single and not formats[0].endswith("_k") else 2))
+
+        def cost(warps):
+            slots = self.device.sms * occupancy(self.kernels.used[kernel], 32 * warps)
+            half_rounds = 2 * slots if row_tiles <= slots else 2 * row_tiles + slots
+            return half_rounds * (2 * math.ceil(units / warps) + 3) / slots
+
+        return min(range(1, min(16, units) + 1), key=cost)
 
     def splits(self, tile, blocks, chunks):
         """Parts of the columns that leave the device busy to the end, as plan.rs counts them."""
@@ -169,18 +176,36 @@ class Step:
         return sum(self.seconds(op, clock) for op in self.ops())
 
 
+# What a layer cannot do without: a check that the launches were found.
+OF_A_LAYER = {"norm", "qkv", "rope_kv", "attention", "attn_output", "gate_up", "ffn_down"}
+
+
 @functools.cache
-def stages_by_function():
-    """Function of forward.rs -> the stages that it launches, in order."""
-    found = {}
-    for match in re.finditer(r"\n    fn (\w+)\(&self.*?\n    }\n", read("crates/cuda/src/forward.rs"), flags=re.S):
-        names = re.findall(r"self\.stage\(Stage::(\w+)", match[0])
-        found[match[1]] = [re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower() for name in names]
+def bodies():
+    """Method of forward.rs -> its text."""
+    methods = re.finditer(r"\n    fn (\w+)\(\s*&self.*?\n    }\n", read("crates/cuda/src/forward.rs"), flags=re.S)
+    return {match[1]: match[0] for match in methods}
+
+
+@functools.cache
+def stages_of(method):
+    """The stages that a method of forward.rs launches, in order, with those of the methods it calls."""
+    found = []
+    for stage, called in re.findall(
+        r"self\.stage\(Stage::(\w+)|self\.(\w+)\(", bodies().get(method, "").split("{", 1)[-1]
+    ):
+        if stage:
+            found.append(re.sub(r"(?<!^)([A-Z])", r"_\1", stage).lower())
+        elif called in bodies() and called != method:
+            found += stages_of(called)
     return found
 
 
-def stages_of(function):
-    stages = stages_by_function().get(function)
-    if not stages or not all(hasattr(Step, stage) for stage in stages):
-        raise SystemExit(f"error: forward.rs: stages of `{function}` are {stages}; models.py must know them")
-    return stages
+def check_stages():
+    """Ends the program where forward.rs launches what is not counted here, or a layer's launches were not found."""
+    layer = stages_of("attention_block") + stages_of("ffn_block")
+    everything = layer + [stage for method in ("embed", "logits", "sampling") for stage in stages_of(method)]
+    unknown = [stage for stage in everything if not hasattr(Step, stage)]
+    missing = sorted(OF_A_LAYER - set(layer)) + sorted({"embed", "logits", "sampling"} - set(everything))
+    if unknown or missing:
+        raise SystemExit(f"error: forward.rs: stages unknown to models.py: {unknown}; not found there: {missing}")
