@@ -2,23 +2,25 @@
 //
 // moe_route: logits f32 [tokens][num_experts] become probabilities by a softmax; the num_used greatest (of equal ones the first
 //   expert's) are a token's: pair i = token * num_used + rank has experts[i] and weights[i], its probability, divided by the sum
-//   of the token's where `normalize`. NaN probabilities count as 0. Grid (tokens / 8 rounded up), block 256: a warp each token.
+//   of the token's where `normalize`. NaN probabilities count as 0. A token whose slot is 0xffffffff (padding; `slots` may be
+//   null) passes none: its experts are NO_EXPERT, its weights 0. Grid (tokens / 8 rounded up), block 256: a warp each token.
 //   num_experts <= 1024, num_used <= 32. Bytes moved: 4 * tokens * (num_experts + 2 * num_used).
-// moe_group: lists the pairs by expert for moe_matmul. order [pairs] holds the pairs of expert 0, then those of 1, ...; tiles
-//   [max_tiles] are runs of at most 8 pairs of one expert: (expert, first place in order, pairs, 0), those left over have 0 pairs.
-//   max_tiles >= min(pairs, pairs / 8 + num_experts). One block of 1024 threads. The places of an expert's pairs differ from run
-//   to run; nothing that is computed with them does.
-// moe_sum: out[token] = sum over ranks of weights * rows[pair], f32 [..][cols], cols % 4 == 0, the ranks in order; then, where
-//   `shared` is not null, + sigmoid(gate . x[token]) * shared[token], x f16 rows. Grid (cols / 1024 rounded up, tokens), block 256.
-//   Bytes moved: 4 * tokens * cols * (num_used + 1).
+// moe_group: lists the pairs by expert for moe_matmul. order [pairs] holds the pairs of expert 0, then those of 1, ..., without
+//   those of NO_EXPERT; tiles [max_tiles] are runs of at most 8 pairs of one expert: (expert, first place in order, pairs, 0),
+//   those left over have 0 pairs. max_tiles >= min(pairs, pairs / 8 + num_experts). One block of 1024 threads. The places of an
+//   expert's pairs differ from run to run; nothing that is computed with them does.
+// moe_sum: out[token] = sum over ranks of weights * rows[pair], f32 [..][cols], cols % 4 == 0, the ranks in order, those of
+//   weight 0 left out; then, where `shared` is not null, + sigmoid(gate . x[token]) * shared[token], x f16 rows. Grid (cols / 1024
+//   rounded up, tokens), block 256. Bytes moved: 4 * tokens * cols * (num_used + 1).
 #include "mma.cuh"
 #include "quant_formats.cuh"
 #include "reduce.cuh"
 
-constexpr unsigned MAX_EXPERTS = 1024, ROUTE_WARPS = 8, GROUP_THREADS = 1024, TILE_PAIRS = 8;
+constexpr unsigned MAX_EXPERTS = 1024, ROUTE_WARPS = 8, GROUP_THREADS = 1024, TILE_PAIRS = 8, NO_EXPERT = 0xffffffffu;
 
 struct MoeRouteArgs {
     const float* logits;
+    const unsigned* slots;  // [tokens] or null
     unsigned* experts;
     float* weights;
     unsigned tokens;
@@ -38,6 +40,11 @@ extern "C" __global__ void __launch_bounds__(256) moe_route(const __grid_constan
     grid_wait();
     unsigned lane = threadIdx.x & 31u, token = blockIdx.x * ROUTE_WARPS + (threadIdx.x >> 5);
     if (token >= args.tokens) return;
+    unsigned pair = token * args.num_used + lane;
+    if (args.slots != nullptr && args.slots[token] == 0xffffffffu) {
+        if (lane < args.num_used) args.experts[pair] = NO_EXPERT, args.weights[pair] = 0.0f;
+        return;
+    }
     // A lane reads back only what it wrote itself.
     float* probs = room[threadIdx.x >> 5];
     const float* logits = args.logits + (size_t)token * args.num_experts;
@@ -68,7 +75,6 @@ extern "C" __global__ void __launch_bounds__(256) moe_route(const __grid_constan
         chosen_sum += best;
     }
     if (lane >= args.num_used) return;
-    unsigned pair = token * args.num_used + lane;
     args.experts[pair] = own_expert;
     args.weights[pair] = args.normalize ? __fdiv_rn(own_prob, chosen_sum) : own_prob;
 }
@@ -90,7 +96,10 @@ extern "C" __global__ void __launch_bounds__(GROUP_THREADS) moe_group(const __gr
     unsigned thread = threadIdx.x, lane = thread & 31u, warp = thread >> 5;
     counts[thread] = 0u;
     __syncthreads();
-    for (unsigned i = thread; i < args.pairs; i += GROUP_THREADS) atomicAdd(counts + args.experts[i], 1u);
+    for (unsigned i = thread; i < args.pairs; i += GROUP_THREADS) {
+        unsigned expert = args.experts[i];
+        if (expert != NO_EXPERT) atomicAdd(counts + expert, 1u);
+    }
     __syncthreads();
     // Sums over the experts before each thread's own: tiles in the high word, pairs in the low one.
     unsigned count = counts[thread], num_tiles = (count + TILE_PAIRS - 1) / TILE_PAIRS;
@@ -114,7 +123,10 @@ extern "C" __global__ void __launch_bounds__(GROUP_THREADS) moe_group(const __gr
     for (unsigned i = (unsigned)(all >> 32) + thread; i < args.max_tiles; i += GROUP_THREADS) args.tiles[i] = make_uint4(0u, 0u, 0u, 0u);
     counts[thread] = first;
     __syncthreads();
-    for (unsigned i = thread; i < args.pairs; i += GROUP_THREADS) args.order[atomicAdd(counts + args.experts[i], 1u)] = i;
+    for (unsigned i = thread; i < args.pairs; i += GROUP_THREADS) {
+        unsigned expert = args.experts[i];
+        if (expert != NO_EXPERT) args.order[atomicAdd(counts + expert, 1u)] = i;
+    }
 }
 
 struct MoeSumArgs {
@@ -150,6 +162,7 @@ extern "C" __global__ void __launch_bounds__(256) moe_sum(const __grid_constant_
     for (unsigned rank = 0; rank < args.num_used; rank++) {
         size_t pair = (size_t)token * args.num_used + rank;
         float w = args.weights[pair];
+        if (w == 0.0f) continue;  // the row of a pair without an expert is whatever it was
         float4 v = *(const float4*)(args.rows + pair * args.cols + col);
         sum = make_float4(fmaf(w, v.x, sum.x), fmaf(w, v.y, sum.y), fmaf(w, v.z, sum.z), fmaf(w, v.w, sum.w));
     }

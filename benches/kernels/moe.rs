@@ -51,7 +51,7 @@ fn case(bench: &Bench, spec: &Moe, (name, tokens): (&str, usize), matrices: [&Ma
     let values: Vec<f32> = (0..tokens * spec.num_experts).map(|i| (i * 7919 % 1009) as f32 / 1009.0).collect();
     device.upload(logits.all(), &values)?;
     let op = Route::new(&bench.gpu)?;
-    let call = RouteCall { logits: logits.all(), tokens, spec, routes };
+    let call = RouteCall { logits: logits.all(), tokens, slots: None, spec, routes };
     let us = bench.time_us(20, |_| op.run(device, &call))?;
     let shape = format!("{name}: {tokens} tokens");
     bench.report_bytes("moe_route", &shape, us, 4 * (values.len() + 4 * pairs));

@@ -45,10 +45,15 @@ impl Room {
 
     /// Chooses by these logits.
     fn route(gpu: &Gpu, logits: &[f32], spec: &Moe) -> Self {
+        Self::route_padded(gpu, logits, spec, None)
+    }
+
+    /// The same; tokens whose slot is `u32::MAX` are padding.
+    fn route_padded(gpu: &Gpu, logits: &[f32], spec: &Moe, slots: Option<Span<u32>>) -> Self {
         let tokens = logits.len() / spec.num_experts;
         let room = Self::new(gpu, tokens * spec.num_used, spec.num_experts);
         let (_logits, span) = upload(gpu, logits);
-        let call = RouteCall { logits: span, tokens, spec, routes: room.routes };
+        let call = RouteCall { logits: span, tokens, slots, spec, routes: room.routes };
         Route::new(gpu).and_then(|op| op.run(&gpu.device, &call)).expect("the launches work");
         gpu.device.synchronize().expect("the kernels work");
         room
@@ -67,7 +72,7 @@ impl Room {
         let experts = self.experts(gpu);
         let order = gpu.device.download(self.routes.order).expect("a copy");
         let tiles = gpu.device.download(self.routes.tiles).expect("a copy");
-        let mut seen = vec![0; experts.len()];
+        let mut seen: Vec<i32> = experts.iter().map(|&expert| i32::from(expert == u32::MAX)).collect();
         for tile in tiles.chunks_exact(4) {
             let [expert, first, count, _] = tile.try_into().expect("four words");
             assert!(count <= 8, "{what}: a tile of {count} pairs");
@@ -114,6 +119,22 @@ fn the_most_probable_experts_are_chosen() {
             assert_close(&what, &room.weights(gpu), &weights, 0.0, PROB_ERROR);
             room.check_groups(gpu, &what);
         }
+    }
+}
+
+#[test]
+fn padding_passes_no_expert() {
+    let Some(gpu) = gpu() else { return };
+    let logits = Random::new(4).floats(9 * 6, 3.0);
+    let slots: Vec<u32> = (0..9).map(|i| if i % 3 == 1 { u32::MAX } else { i }).collect();
+    let (_slots, span) = upload(gpu, &slots);
+    let spec = spec(6, 2, true);
+    let (padded, plain) = (Room::route_padded(gpu, &logits, &spec, Some(span)), Room::route(gpu, &logits, &spec));
+    padded.check_groups(gpu, "padded");
+    let found = padded.experts(gpu).into_iter().zip(padded.weights(gpu));
+    for (i, (found, unpadded)) in found.zip(plain.experts(gpu).into_iter().zip(plain.weights(gpu))).enumerate() {
+        let expected = if slots[i / 2] == u32::MAX { (u32::MAX, 0.0) } else { unpadded };
+        assert_eq!(found, expected, "pair {i}");
     }
 }
 
@@ -355,7 +376,7 @@ fn what_does_not_fit_is_refused() {
     for (spec, expect) in
         [(spec(4, 5, true), "5 of 4 experts"), (spec(40, 33, true), "33 of 40"), (spec(5, 2, true), "12 logits")]
     {
-        let call = RouteCall { logits, tokens: 3, spec: &spec, routes: room.routes };
+        let call = RouteCall { logits, tokens: 3, slots: None, spec: &spec, routes: room.routes };
         let message = route.run(&gpu.device, &call).expect_err("a refusal").to_string();
         assert!(message.contains(expect), "{message:?} does not hold {expect:?}");
     }

@@ -148,7 +148,8 @@ impl Step<'_> {
         self.stage(Stage::Router, |f| {
             let logits = experts.logits.rows(tokens, spec.num_experts);
             self.matmul(halves, &[Segment::plain(weights.router.matrix(), logits)])?;
-            experts.route.run(&f.device, &RouteCall { logits, tokens, spec, routes })
+            let slots = Some(f.array(&f.layout.slot_mapping, tokens));
+            experts.route.run(&f.device, &RouteCall { logits, tokens, slots, spec, routes })
         })?;
         let gated = experts.act.out(ExpertMatmul::activation_kind(weights.down.matrix()), pairs, spec.size)?;
         let gate_up = experts.gate_up.rows(pairs, 2 * spec.size);

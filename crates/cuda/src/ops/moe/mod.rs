@@ -27,7 +27,7 @@ pub const MAX_PAIRS: usize = 65_535;
 /// Which experts the tokens of a step pass, on the device: views with room for a step's pairs.
 #[derive(Clone, Copy, Debug)]
 pub struct Routes {
-    /// The expert of each pair, `[pairs]`.
+    /// The expert of each pair, `[pairs]`; `u32::MAX` of padding.
     pub experts: Span<u32>,
     /// The weight of each pair, `[pairs]`.
     pub weights: Span<f32>,

@@ -30,6 +30,8 @@ pub struct RouteCall<'a> {
     pub logits: Span<f32>,
     /// Number of tokens.
     pub tokens: usize,
+    /// The slot of each token, `[tokens]`: tokens whose slot is `u32::MAX` are padding and pass no expert.
+    pub slots: Option<Span<u32>>,
     /// How experts are chosen.
     pub spec: &'a Moe,
     /// Where the choice goes.
@@ -40,6 +42,7 @@ pub struct RouteCall<'a> {
 #[derive(Clone, Copy)]
 struct MoeRouteArgs {
     logits: DevicePtr,
+    slots: DevicePtr,
     experts: DevicePtr,
     weights: DevicePtr,
     tokens: u32,
@@ -79,7 +82,7 @@ impl Route {
     /// # Errors
     /// [`CudaError::Shape`] when buffers do not fit the sizes, [`CudaError::Driver`] when a launch is refused.
     pub fn run(&self, device: &Device, call: &RouteCall<'_>) -> Result<(), CudaError> {
-        let RouteCall { logits, tokens, spec, routes } = *call;
+        let RouteCall { logits, tokens, slots, spec, routes } = *call;
         let Moe { num_experts, num_used, .. } = *spec;
         if num_used == 0 || num_used > MAX_USED.min(num_experts) || num_experts > MAX_EXPERTS {
             return refuse(format!(
@@ -89,6 +92,9 @@ impl Route {
         if logits.len() < tokens * num_experts {
             return refuse(format!("{} logits for {tokens} tokens and {num_experts} experts", logits.len()));
         }
+        if let Some(slots) = slots.filter(|slots| slots.len() < tokens) {
+            return refuse(format!("{} slots for {tokens} tokens", slots.len()));
+        }
         let pairs = tokens * num_used;
         routes.check(pairs, num_experts)?;
         if tokens == 0 {
@@ -96,6 +102,7 @@ impl Route {
         }
         let args = MoeRouteArgs {
             logits: logits.ptr(),
+            slots: slots.map_or(DevicePtr::NULL, |slots| slots.ptr()),
             experts: routes.experts.ptr(),
             weights: routes.weights.ptr(),
             tokens: tokens as u32,
@@ -116,7 +123,7 @@ impl Route {
             max_tiles: max_tiles(pairs, num_experts) as u32,
         };
         let launch = Launch { grid: [1, 1, 1], block: GROUP_THREADS, shared_bytes: 0 };
-        // SAFETY: as above; the first kernel leaves experts below `num_experts`, whatever the logits are.
+        // SAFETY: as above; the first kernel leaves experts below `num_experts` or none, whatever the logits are.
         unsafe { self.group.launch(device, launch, &args) }
     }
 }
@@ -127,7 +134,7 @@ mod tests {
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernels() {
-        assert_eq!((size_of::<MoeRouteArgs>(), std::mem::offset_of!(MoeRouteArgs, normalize)), (40, 36));
+        assert_eq!((size_of::<MoeRouteArgs>(), std::mem::offset_of!(MoeRouteArgs, normalize)), (48, 44));
         assert_eq!((size_of::<MoeGroupArgs>(), std::mem::offset_of!(MoeGroupArgs, max_tiles)), (40, 32));
     }
 }
