@@ -1,7 +1,7 @@
 //! The forward pass: the stages of the CPU's forward, in its order, as launches on the device.
 //!
 //! A block's output stays in `branch` until the norm of the block that follows adds it to the residual stream, so that a
-//! layer is eight launches. Nothing here allocates, waits, or depends on values of the step: a decode step can be
+//! layer is nine launches. Nothing here allocates, waits, or depends on values of the step: a decode step can be
 //! captured and replayed.
 
 mod experts;
