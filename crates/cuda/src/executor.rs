@@ -144,12 +144,6 @@ impl CudaExecutor {
         self.copy_bandwidth
     }
 
-    /// Captured decode steps.
-    #[must_use]
-    pub fn num_graphs(&self) -> usize {
-        self.graphs.len()
-    }
-
     fn time_stages(&mut self, num_seqs: usize, context: usize) -> Result<Vec<StageTime>, CudaError> {
         let plan = decode_plan(&self.capacity, num_seqs, context)?;
         self.upload(&plan, Padding { seqs: num_seqs, tokens: num_seqs })?;
@@ -187,11 +181,10 @@ impl CudaExecutor {
 
     fn start(&mut self, plan: &StepPlan) -> Result<(), CudaError> {
         let num_seqs = plan.seqs.len();
-        let bucket = if Batch::is_decode(plan) { self.graphs.serving(num_seqs).map(|(n, _)| n) } else { None };
+        let bucket = if Batch::is_decode(plan) { self.graphs.bucket(num_seqs) } else { None };
         if let Some(seqs) = bucket {
             self.upload(plan, Padding { seqs, tokens: seqs })?;
-            let graph = self.graphs.serving(num_seqs).map(|(_, graph)| graph);
-            graph.map_or(Ok(()), crate::device::Graph::launch)?;
+            self.graphs.launch(seqs)?;
         } else {
             let padding = Padding { seqs: num_seqs, tokens: plan.num_tokens() };
             self.upload(plan, padding)?;

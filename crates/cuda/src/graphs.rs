@@ -32,14 +32,17 @@ impl DecodeGraphs {
         graphs.collect::<Result<_, CudaError>>().map(Self)
     }
 
-    /// The smallest graph that serves so many sequences, and its own number of them.
-    pub(crate) fn serving(&self, seqs: usize) -> Option<(usize, &Graph)> {
-        self.0.range(seqs..).next().map(|(&bucket, graph)| (bucket, graph))
+    /// Sequences of the smallest graph that serves so many, where there is one.
+    pub(crate) fn bucket(&self, seqs: usize) -> Option<usize> {
+        self.0.range(seqs..).next().map(|(&bucket, _)| bucket)
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    /// Queues the graph of a bucket.
+    ///
+    /// # Panics
+    /// When [`Self::bucket`] did not name it.
+    pub(crate) fn launch(&self, bucket: usize) -> Result<(), CudaError> {
+        self.0[&bucket].launch()
     }
 }
 
