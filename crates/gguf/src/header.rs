@@ -7,9 +7,9 @@ use quant::GgmlType;
 use crate::{GgufError, Metadata, cursor::Cursor, value::read_value};
 
 const MAGIC: &[u8] = b"GGUF";
-const MAX_DIMS: u32 = 4;
-const MAX_ALIGNMENT: u64 = 1 << 20;
-const MAX_NAME_BYTES: usize = 1024;
+pub(crate) const MAX_DIMS: u32 = 4;
+pub(crate) const MAX_ALIGNMENT: u64 = 1 << 20;
+pub(crate) const MAX_NAME_BYTES: usize = 1024;
 /// Metadata values; real files have some tens.
 const MAX_VALUES: u64 = 1 << 16;
 /// Tensors; a model of 100 layers with 256 experts each, one tensor for every matrix of theirs, has 80 thousand.
@@ -57,15 +57,15 @@ fn parse_metadata(cursor: &mut Cursor<'_>, num_values: usize) -> Result<Metadata
     let mut metadata = Metadata::default();
     for i in 0..num_values {
         let key = cursor.string(&format!("key of metadata value {i}"))?;
-        let value = read_value(cursor, &key)?;
-        if !metadata.insert(key.clone(), value) {
+        let (value, value_type) = read_value(cursor, &key)?;
+        if !metadata.insert_as(key.clone(), value, value_type) {
             return Err(GgufError::invalid(key, "given twice", "one value per metadata key"));
         }
     }
     Ok(metadata)
 }
 
-fn alignment(metadata: &Metadata) -> Result<u64, GgufError> {
+pub(crate) fn alignment(metadata: &Metadata) -> Result<u64, GgufError> {
     let key = "general.alignment";
     let alignment = metadata.uint(key)?.unwrap_or(32);
     if !alignment.is_power_of_two() || alignment > MAX_ALIGNMENT {

@@ -1,4 +1,5 @@
-//! The GGUF container: versions 2 and 3, every metadata type, split files, memory-mapped.
+//! The GGUF container: versions 2 and 3, every metadata type, split files; a reader over mapped files and a streaming
+//! writer.
 //!
 //! Every count, length and offset is checked against the bytes that are there before it is used: a file is hostile
 //! until it parsed. Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
@@ -8,12 +9,15 @@
 
 mod builder;
 mod cursor;
+mod encode;
 mod error;
 mod file;
 mod header;
 mod metadata;
 mod split;
 mod value;
+mod value_type;
+mod writer;
 
 pub use builder::Builder;
 pub use error::GgufError;
@@ -21,3 +25,5 @@ pub use file::{Gguf, TensorInfo};
 pub use metadata::Metadata;
 pub use quant::GgmlType;
 pub use value::{Array, Value};
+pub use value_type::ValueType;
+pub use writer::{NewTensor, WriteError, Writer, WriterOptions};

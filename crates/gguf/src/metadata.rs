@@ -2,29 +2,48 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Array, GgufError, Value};
+use crate::{Array, GgufError, Value, ValueType};
 
 /// All metadata of a file, by key.
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {
-    values: BTreeMap<String, Value>,
+    values: BTreeMap<String, (Value, ValueType)>,
 }
 
 impl Metadata {
     /// Adds a value; returns whether the key was new.
     pub fn insert(&mut self, key: impl Into<String>, value: Value) -> bool {
-        self.values.insert(key.into(), value).is_none()
+        let value_type = ValueType::of(&value);
+        self.insert_as(key, value, value_type)
+    }
+
+    /// Adds a value that is to be stored as `value_type` (of an array: its elements), where that loses nothing of it;
+    /// returns whether the key was new.
+    pub fn insert_as(&mut self, key: impl Into<String>, value: Value, value_type: ValueType) -> bool {
+        let value_type = if value_type.fits(&value) { value_type } else { ValueType::of(&value) };
+        self.values.insert(key.into(), (value, value_type)).is_none()
+    }
+
+    /// Removes a value.
+    pub fn remove(&mut self, key: &str) -> Option<Value> {
+        self.values.remove(key).map(|(value, _)| value)
     }
 
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.values.get(key)
+        self.values.get(key).map(|(value, _)| value)
+    }
+
+    /// How the value of a key is stored (of an array: its elements).
+    #[must_use]
+    pub fn value_type(&self, key: &str) -> Option<ValueType> {
+        self.values.get(key).map(|(_, value_type)| *value_type)
     }
 
     /// All pairs, in the order of keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.values.iter().map(|(k, v)| (k.as_str(), v))
+        self.values.iter().map(|(k, (v, _))| (k.as_str(), v))
     }
 
     /// A non-negative integer.
@@ -118,7 +137,7 @@ impl Metadata {
         expected: &str,
         convert: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, GgufError> {
-        let Some(value) = self.values.get(key) else { return Ok(None) };
+        let Some(value) = self.get(key) else { return Ok(None) };
         match convert(value) {
             Some(converted) => Ok(Some(converted)),
             None => Err(GgufError::invalid(key, value.kind(), expected)),

@@ -48,3 +48,13 @@ pub(crate) fn check_tensor_count(metadata: &Metadata, found: usize) -> Result<()
         _ => Ok(()),
     }
 }
+
+/// The names of the files of a model: `path` itself, or `STEM-00001-of-0000N.gguf` and so on.
+pub(crate) fn names(path: &Path, count: usize) -> Vec<PathBuf> {
+    if count == 1 {
+        return vec![path.to_owned()];
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix(".gguf").unwrap_or(&name);
+    (1..=count).map(|i| path.with_file_name(format!("{stem}-{i:05}-of-{count:05}.gguf"))).collect()
+}

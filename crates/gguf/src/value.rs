@@ -1,6 +1,6 @@
 //! Metadata values.
 
-use crate::{GgufError, cursor::Cursor};
+use crate::{GgufError, ValueType, cursor::Cursor};
 
 /// Arrays of arrays may nest this deep.
 const MAX_DEPTH: usize = 4;
@@ -75,75 +75,38 @@ impl Value {
     }
 }
 
-/// The type ids of the format.
-#[derive(Clone, Copy)]
-enum Kind {
-    Uint(u8),
-    Int(u8),
-    Float(u8),
-    Bool,
-    String,
-    Array,
-}
-
-impl Kind {
-    fn from_id(id: u32, field: &str) -> Result<Self, GgufError> {
-        Ok(match id {
-            0 => Self::Uint(1),
-            1 => Self::Int(1),
-            2 => Self::Uint(2),
-            3 => Self::Int(2),
-            4 => Self::Uint(4),
-            5 => Self::Int(4),
-            6 => Self::Float(4),
-            7 => Self::Bool,
-            8 => Self::String,
-            9 => Self::Array,
-            10 => Self::Uint(8),
-            11 => Self::Int(8),
-            12 => Self::Float(8),
-            _ => return Err(GgufError::invalid(field, format!("of value type {id}"), "a value type from 0 to 12")),
-        })
-    }
-
-    /// The least bytes an element takes.
-    fn min_bytes(self) -> u64 {
-        match self {
-            Self::Uint(n) | Self::Int(n) | Self::Float(n) => u64::from(n),
-            Self::Bool => 1,
-            Self::String => 8,
-            Self::Array => 12,
+/// Reads the value of the key `field`, its type id first. Of an array the type is that of its elements.
+pub(crate) fn read_value(cursor: &mut Cursor<'_>, field: &str) -> Result<(Value, ValueType), GgufError> {
+    let value_type = ValueType::from_id(cursor.u32(field)?, field)?;
+    let value = match value_type {
+        t if t.is_uint() => Value::Uint(read_uint(cursor, t, field)?),
+        t if t.is_int() => Value::Int(read_int(cursor, t, field)?),
+        ValueType::Bool => Value::Bool(read_bool(cursor, field)?),
+        ValueType::String => Value::String(cursor.string(field)?),
+        ValueType::Array => {
+            let (array, elements) = read_array(cursor, field, 1)?;
+            return Ok((Value::Array(array), elements));
         }
-    }
+        t => Value::Float(read_float(cursor, t, field)?),
+    };
+    Ok((value, value_type))
 }
 
-/// Reads the value of the key `field`, its type id first.
-pub(crate) fn read_value(cursor: &mut Cursor<'_>, field: &str) -> Result<Value, GgufError> {
-    let kind = Kind::from_id(cursor.u32(field)?, field)?;
-    Ok(match kind {
-        Kind::Uint(n) => Value::Uint(read_uint(cursor, n, field)?),
-        Kind::Int(n) => Value::Int(read_int(cursor, n, field)?),
-        Kind::Float(n) => Value::Float(read_float(cursor, n, field)?),
-        Kind::Bool => Value::Bool(read_bool(cursor, field)?),
-        Kind::String => Value::String(cursor.string(field)?),
-        Kind::Array => Value::Array(read_array(cursor, field, 1)?),
-    })
-}
-
-fn read_array(cursor: &mut Cursor<'_>, field: &str, depth: usize) -> Result<Array, GgufError> {
+fn read_array(cursor: &mut Cursor<'_>, field: &str, depth: usize) -> Result<(Array, ValueType), GgufError> {
     if depth > MAX_DEPTH {
         return Err(GgufError::invalid(field, format!("nested {depth} deep"), format!("at most {MAX_DEPTH} levels")));
     }
-    let kind = Kind::from_id(cursor.u32(field)?, field)?;
-    let len = cursor.array_len(kind.min_bytes(), field)?;
-    Ok(match kind {
-        Kind::Uint(n) => Array::Uint(collect(len, || read_uint(cursor, n, field))?),
-        Kind::Int(n) => Array::Int(collect(len, || read_int(cursor, n, field))?),
-        Kind::Float(n) => Array::Float(collect(len, || read_float(cursor, n, field))?),
-        Kind::Bool => Array::Bool(collect(len, || read_bool(cursor, field))?),
-        Kind::String => Array::String(collect(len, || cursor.string(field))?),
-        Kind::Array => Array::Array(collect(len, || read_array(cursor, field, depth + 1))?),
-    })
+    let elements = ValueType::from_id(cursor.u32(field)?, field)?;
+    let len = cursor.array_len(elements.min_bytes(), field)?;
+    let array = match elements {
+        t if t.is_uint() => Array::Uint(collect(len, || read_uint(cursor, t, field))?),
+        t if t.is_int() => Array::Int(collect(len, || read_int(cursor, t, field))?),
+        ValueType::Bool => Array::Bool(collect(len, || read_bool(cursor, field))?),
+        ValueType::String => Array::String(collect(len, || cursor.string(field))?),
+        ValueType::Array => Array::Array(collect(len, || Ok(read_array(cursor, field, depth + 1)?.0))?),
+        t => Array::Float(collect(len, || read_float(cursor, t, field))?),
+    };
+    Ok((array, elements))
 }
 
 fn collect<T>(len: usize, mut read: impl FnMut() -> Result<T, GgufError>) -> Result<Vec<T>, GgufError> {
@@ -155,21 +118,21 @@ fn collect<T>(len: usize, mut read: impl FnMut() -> Result<T, GgufError>) -> Res
     Ok(elements)
 }
 
-fn read_uint(cursor: &mut Cursor<'_>, num_bytes: u8, field: &str) -> Result<u64, GgufError> {
-    let mut le = [0; 8];
-    le[..num_bytes as usize].copy_from_slice(cursor.take(u64::from(num_bytes), field)?);
+fn read_uint(cursor: &mut Cursor<'_>, value_type: ValueType, field: &str) -> Result<u64, GgufError> {
+    let (mut le, num_bytes) = ([0; 8], value_type.min_bytes());
+    le[..num_bytes as usize].copy_from_slice(cursor.take(num_bytes, field)?);
     Ok(u64::from_le_bytes(le))
 }
 
-fn read_int(cursor: &mut Cursor<'_>, num_bytes: u8, field: &str) -> Result<i64, GgufError> {
-    let unused_bits = 64 - 8 * u32::from(num_bytes);
+fn read_int(cursor: &mut Cursor<'_>, value_type: ValueType, field: &str) -> Result<i64, GgufError> {
+    let unused_bits = 64 - 8 * value_type.min_bytes();
     // Shifting up and back down extends the sign.
-    Ok((read_uint(cursor, num_bytes, field)? << unused_bits).cast_signed() >> unused_bits)
+    Ok((read_uint(cursor, value_type, field)? << unused_bits).cast_signed() >> unused_bits)
 }
 
-fn read_float(cursor: &mut Cursor<'_>, num_bytes: u8, field: &str) -> Result<f64, GgufError> {
-    let bits = read_uint(cursor, num_bytes, field)?;
-    Ok(if num_bytes == 4 { f64::from(f32::from_bits(bits as u32)) } else { f64::from_bits(bits) })
+fn read_float(cursor: &mut Cursor<'_>, value_type: ValueType, field: &str) -> Result<f64, GgufError> {
+    let bits = read_uint(cursor, value_type, field)?;
+    Ok(if value_type == ValueType::F32 { f64::from(f32::from_bits(bits as u32)) } else { f64::from_bits(bits) })
 }
 
 fn read_bool(cursor: &mut Cursor<'_>, field: &str) -> Result<bool, GgufError> {
