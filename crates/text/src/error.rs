@@ -9,18 +9,22 @@ pub enum TextError {
     #[error(transparent)]
     Metadata(#[from] GgufError),
     /// A kind of tokenizer that this build does not have.
-    #[error("tokenizer.ggml.model is `{found}`, which is not supported; supported are {supported}")]
+    #[error("tokenizer.ggml.model is `{found}`, which is not supported{why}; supported are {supported}")]
     UnknownModel {
         /// The name in the file.
         found: String,
+        /// What is known about that kind; begins with a colon unless it is empty.
+        why: &'static str,
         /// All names that work.
         supported: String,
     },
     /// A pre-tokenizer that this build does not have.
-    #[error("tokenizer.ggml.pre is `{found}`, which is not supported; supported are {supported}")]
+    #[error("tokenizer.ggml.pre is `{found}`, which is not supported; the nearest is `{nearest}`, all are {supported}")]
     UnknownPreTokenizer {
         /// The name in the file.
         found: String,
+        /// The supported name that looks most like it.
+        nearest: String,
         /// All names that work.
         supported: String,
     },

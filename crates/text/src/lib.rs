@@ -5,6 +5,7 @@
 
 mod detokenize;
 mod error;
+mod nearest;
 mod stop;
 mod template;
 mod tokenizer;
@@ -14,4 +15,4 @@ pub use error::TextError;
 pub use stop::{StopMatcher, StopOutcome};
 
 pub use template::{ChatInput, ChatTemplate};
-pub use tokenizer::{EncodeOptions, Kind, Tokenizer};
+pub use tokenizer::{EncodeOptions, FimTokens, Kind, Tokenizer};

@@ -43,7 +43,13 @@ impl Bpe {
             }
         };
         let missing_bytes = (0..=u8::MAX).filter(|b| !has_byte(*b)).collect();
-        Ok(Self { splitter: Splitter::new(pre), alphabet: pre.alphabet, whole_newlines: raw, model, missing_bytes })
+        Ok(Self {
+            splitter: Splitter::new(pre),
+            alphabet: pre.alphabet,
+            whole_newlines: pre.whole_newlines,
+            model,
+            missing_bytes,
+        })
     }
 
     /// Appends the tokens of `text`.

@@ -17,6 +17,7 @@ use types::TokenId;
 use crate::TextError;
 use bpe::Bpe;
 use partition::{Fragment, Partition};
+pub use special::FimTokens;
 use special::SpecialTokens;
 use spm::Spm;
 use unigram::Unigram;
@@ -81,7 +82,15 @@ impl Tokenizer {
             "t5" => Kind::Unigram,
             _ => {
                 let supported = "`llama`, `gpt2`, `gemma4`, `bert`, `t5`".to_owned();
-                return Err(TextError::UnknownModel { found: name.to_owned(), supported });
+                let why = match name {
+                    "rwkv" => ": RWKV's longest-match tokenizer is not there",
+                    "plamo2" => ": PLaMo 2's tokenizer is not there",
+                    "hybriddna" => ": the tokenizer of DNA sequences is not there",
+                    "whitespace" => ": BPE over words cut at white space alone is not there",
+                    "no_vocab" | "none" => ": the file has no vocabulary, so texts cannot be tokenized",
+                    _ => "",
+                };
+                return Err(TextError::UnknownModel { found: name.to_owned(), why, supported });
             }
         };
         let pre = match (kind, name) {
@@ -90,7 +99,7 @@ impl Tokenizer {
             _ => None,
         };
         let mut vocab = Vocab::from_metadata(metadata)?;
-        let special = SpecialTokens::new(metadata, &mut vocab, kind, pre.is_some_and(|p| p.add_bos))?;
+        let special = SpecialTokens::new(metadata, &mut vocab, kind, pre)?;
         let unknown = special.unknown.map(|id| id.0);
         let add_space_prefix =
             metadata.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(matches!(kind, Kind::Spm | Kind::Unigram));
@@ -175,7 +184,6 @@ impl Tokenizer {
     #[must_use]
     pub fn is_special(&self, id: TokenId) -> bool {
         self.vocab.types.get(id.0 as usize).is_some_and(|t| t.is_special())
-            && self.special.rendered.binary_search(&id).is_err()
     }
 
     /// Size of the vocabulary.
@@ -206,6 +214,36 @@ impl Tokenizer {
     #[must_use]
     pub fn eog_ids(&self) -> &[TokenId] {
         &self.special.eog
+    }
+
+    /// The token between the parts of a pair of texts, as rerankers see them.
+    #[must_use]
+    pub fn separator(&self) -> Option<TokenId> {
+        self.special.separator
+    }
+
+    /// Whether the parts of a pair of texts are separated by [`Tokenizer::separator`].
+    #[must_use]
+    pub fn adds_separator(&self) -> bool {
+        self.special.add_separator
+    }
+
+    /// The tokens for filling in the middle of a text.
+    #[must_use]
+    pub fn fim(&self) -> FimTokens {
+        self.special.fim
+    }
+
+    /// Tokens that the model's makers want never to be chosen, ascending.
+    #[must_use]
+    pub fn suppressed_ids(&self) -> &[TokenId] {
+        &self.special.suppressed
+    }
+
+    /// Whether [`Tokenizer::encode`] with `add_special` puts [`Tokenizer::eos`] last.
+    #[must_use]
+    pub fn adds_eos(&self) -> bool {
+        self.special.add_eos
     }
 
     /// Whether [`Tokenizer::encode`] with `add_special` puts [`Tokenizer::bos`] first.

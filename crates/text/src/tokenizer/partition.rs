@@ -31,19 +31,59 @@ struct Matcher {
 #[derive(Clone, Copy)]
 struct Special {
     id: u32,
-    /// White space behind the token belongs to it.
-    strips_right: bool,
+    strips: Strips,
+}
+
+/// Which white space around a token belongs to it. The keys that say so are not carried into GGUF files; llama.cpp goes
+/// by the names of models too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strips {
+    Nothing,
+    Left,
+    Right,
+}
+
+/// The models with such tokens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stripping {
+    /// Space before the token of this name.
+    Before(&'static str),
+    /// Space behind all of Phi-3's but some.
+    Phi3,
+    None,
+}
+
+impl Stripping {
+    fn of(metadata: &Metadata) -> Self {
+        let text = |key| metadata.str(key).ok().flatten().unwrap_or_default();
+        let name = text("general.name").to_lowercase();
+        let has = |text: &str, parts: &[&str]| parts.iter().any(|part| text.contains(part));
+        if has(text("tokenizer.ggml.pre"), &["jina-v2-de", "jina-v2-es", "jina-v2-code"])
+            || has(text("general.architecture"), &["nomic-bert-moe", "jina-bert-v3"])
+        {
+            Self::Before("<mask>")
+        } else if has(&name, &["phi-3", "phi3"]) {
+            Self::Phi3
+        } else if has(&name, &["modern-bert"]) {
+            Self::Before("[MASK]")
+        } else {
+            Self::None
+        }
+    }
+
+    fn strips(self, token: &str) -> Strips {
+        match self {
+            Self::Before(name) if name == token => Strips::Left,
+            Self::Phi3 if !["<unk>", "<s>", "<|endoftext|>"].contains(&token) => Strips::Right,
+            _ => Strips::Nothing,
+        }
+    }
 }
 
 impl Partition {
     pub(crate) fn new(metadata: &Metadata, vocab: &Vocab) -> Result<Self, TextError> {
-        let name = metadata.str("general.name").ok().flatten().unwrap_or_default().to_lowercase();
-        // The key that says so is not carried into GGUF files; llama.cpp goes by the model's name too.
-        let is_phi3 = name.contains("phi-3") || name.contains("phi3");
-        let special = |id: u32| Special {
-            id,
-            strips_right: is_phi3 && !["<unk>", "<s>", "<|endoftext|>"].contains(&vocab.texts[id as usize].as_str()),
-        };
+        let stripping = Stripping::of(metadata);
+        let special = |id: u32| Special { id, strips: stripping.strips(&vocab.texts[id as usize]) };
         let of = |wanted: fn(TokenType) -> bool| {
             Matcher::new(vocab, (0..vocab.len() as u32).filter(|id| wanted(vocab.types[*id as usize])).map(special))
         };
@@ -77,15 +117,24 @@ impl Matcher {
         let mut done = 0;
         for found in self.automaton.iter().flat_map(|a| a.find_iter(text)) {
             let token = self.tokens[found.pattern().as_usize()];
-            fragments.extend(text.get(done..found.start()).filter(|t| !t.is_empty()).map(Fragment::Text));
+            let mut before = text.get(done..found.start()).unwrap_or_default();
+            if token.strips == Strips::Left {
+                before = before.trim_end_matches(is_space);
+            }
+            fragments.extend(Some(before).filter(|t| !t.is_empty()).map(Fragment::Text));
             fragments.push(Fragment::Token(token.id));
             done = found.end();
-            if token.strips_right {
+            if token.strips == Strips::Right {
                 let rest = &text[done..];
-                done += rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b').len();
+                done += rest.len() - rest.trim_start_matches(is_space).len();
             }
         }
         fragments.extend(text.get(done..).filter(|t| !t.is_empty()).map(Fragment::Text));
         fragments
     }
+}
+
+/// C's `isspace`.
+fn is_space(c: char) -> bool {
+    c.is_ascii_whitespace() || c == '\x0b'
 }

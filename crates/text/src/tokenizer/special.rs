@@ -5,25 +5,79 @@ use types::TokenId;
 
 use super::{
     Kind,
+    pre::PreTokenizer,
     vocab::{TokenType, Vocab},
 };
 use crate::TextError;
 
-/// Names of the token that ends a turn, the likeliest first; where the file does not say which it is.
-const END_OF_TURN: &[&str] = &[
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<end_of_turn>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-    "<｜end▁of▁sentence｜>",
-    "<end_of_utterance>",
-];
-const END_OF_MESSAGE: &[&str] = &["<|eom_id|>"];
+/// A role that files give by key or, lacking it, by the name of the token.
+struct Role {
+    /// `tokenizer.ggml.KEY_token_id`; a later one wins.
+    keys: &'static [&'static str],
+    /// The likeliest first.
+    names: &'static [&'static str],
+}
+
+const END_OF_TURN: Role = Role {
+    keys: &["eot"],
+    names: &[
+        "<|eot_id|>",
+        "<|im_end|>",
+        "<|end|>",
+        "<end_of_turn>",
+        "<|endoftext|>",
+        "<|end_of_text|>",
+        "<EOT>",
+        "_<EOT>",
+        "[EOT]",
+        "<｜end▁of▁sentence｜>",
+        "<end_of_utterance>",
+    ],
+};
+const END_OF_MESSAGE: Role = Role { keys: &["eom"], names: &["<|eom_id|>"] };
+const FIM_PREFIX: Role = Role {
+    keys: &["fim_pre", "prefix"],
+    names: &[
+        "<|fim_prefix|>",
+        "<fim-prefix>",
+        "<fim_prefix>",
+        "<｜fim▁begin｜>",
+        "<PRE>",
+        "▁<PRE>",
+        "<|code_prefix|>",
+        "<|prefix|>",
+    ],
+};
+const FIM_SUFFIX: Role = Role {
+    keys: &["fim_suf", "suffix"],
+    names: &[
+        "<|fim_suffix|>",
+        "<fim-suffix>",
+        "<fim_suffix>",
+        "<｜fim▁hole｜>",
+        "<SUF>",
+        "▁<SUF>",
+        "<|code_suffix|>",
+        "<|suffix|>",
+    ],
+};
+const FIM_MIDDLE: Role = Role {
+    keys: &["fim_mid", "middle"],
+    names: &[
+        "<|fim_middle|>",
+        "<fim-middle>",
+        "<fim_middle>",
+        "<｜fim▁end｜>",
+        "<MID>",
+        "▁<MID>",
+        "<|code_middle|>",
+        "<|middle|>",
+    ],
+};
+const FIM_PAD: Role = Role { keys: &["fim_pad"], names: &["<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"] };
+const FIM_REPO: Role =
+    Role { keys: &["fim_rep"], names: &["<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"] };
+const FIM_FILE: Role = Role { keys: &["fim_sep"], names: &["<|file_sep|>"] };
 /// Names of tokens that end an answer in whichever vocabulary they stand (the list is llama.cpp's).
 const END_OF_GENERATION: &[&str] = &[
     "<|eot_id|>",
@@ -49,11 +103,26 @@ const END_OF_GENERATION: &[&str] = &[
     "<｜end▁of▁sentence｜>",
     "[e~[",
 ];
-const FILL_IN_MIDDLE_PAD: &[&str] = &["<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"];
-const FILL_IN_MIDDLE_REPO: &[&str] = &["<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"];
-const FILL_IN_MIDDLE_FILE: &[&str] = &["<|file_sep|>"];
 /// Control tokens of gpt-oss that are part of what the answer's parser reads.
 const RENDERED: &[&str] = &["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
+
+/// The tokens that mark the parts of a text whose middle is to be filled in; a model that was not trained to do so has
+/// none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FimTokens {
+    /// What stands before the gap follows.
+    pub prefix: Option<TokenId>,
+    /// What stands behind the gap follows.
+    pub suffix: Option<TokenId>,
+    /// What fills the gap follows.
+    pub middle: Option<TokenId>,
+    /// Ends an answer.
+    pub pad: Option<TokenId>,
+    /// The name of a repository follows.
+    pub repo: Option<TokenId>,
+    /// The name of a file follows.
+    pub file: Option<TokenId>,
+}
 
 /// Ids by role. Every id lies within the vocabulary.
 #[derive(Clone, Debug, Default)]
@@ -63,12 +132,14 @@ pub(crate) struct SpecialTokens {
     pub(crate) eot: Option<TokenId>,
     pub(crate) unknown: Option<TokenId>,
     pub(crate) separator: Option<TokenId>,
+    pub(crate) fim: FimTokens,
     /// Ascending.
     pub(crate) eog: Vec<TokenId>,
-    /// Control tokens whose text users see. Ascending.
-    pub(crate) rendered: Vec<TokenId>,
+    /// Ascending.
+    pub(crate) suppressed: Vec<TokenId>,
     pub(crate) add_bos: bool,
     pub(crate) add_eos: bool,
+    pub(crate) add_separator: bool,
 }
 
 /// What a kind of tokenizer assumes where the file says nothing.
@@ -79,14 +150,30 @@ struct Defaults {
     separator: Option<u32>,
     add_bos: bool,
     add_eos: bool,
+    add_separator: bool,
 }
 
 impl Defaults {
-    fn of(kind: Kind, add_bos: bool) -> Self {
-        let none = Self { bos: None, eos: None, unknown: None, separator: None, add_bos, add_eos: false };
+    fn of(kind: Kind, pre: Option<&PreTokenizer>) -> Self {
+        let none = Self {
+            bos: None,
+            eos: None,
+            unknown: None,
+            separator: None,
+            add_bos: pre.is_some_and(|p| p.add_bos),
+            add_eos: false,
+            add_separator: pre.is_some_and(|p| p.add_separator),
+        };
         match kind {
             Kind::Spm => Self { bos: Some(1), eos: Some(2), unknown: Some(0), add_bos: true, ..none },
-            Kind::WordPiece => Self { bos: Some(101), unknown: Some(100), separator: Some(102), add_bos: true, ..none },
+            Kind::WordPiece => Self {
+                bos: Some(101),
+                unknown: Some(100),
+                separator: Some(102),
+                add_bos: true,
+                add_separator: true,
+                ..none
+            },
             Kind::Unigram => Self { eos: Some(1), unknown: Some(2), add_eos: true, ..none },
             Kind::Bpe => none,
         }
@@ -94,56 +181,76 @@ impl Defaults {
 }
 
 impl SpecialTokens {
-    /// Reads the roles, and corrects the types of tokens that files often mistype. `add_bos` is the pre-tokenizer's
-    /// default.
-    pub(crate) fn new(metadata: &Metadata, vocab: &mut Vocab, kind: Kind, add_bos: bool) -> Result<Self, TextError> {
-        let defaults = Defaults::of(kind, add_bos);
+    /// Reads the roles, and corrects the types of tokens that files often mistype. `pre` is the pre-tokenizer's row.
+    pub(crate) fn new(
+        metadata: &Metadata,
+        vocab: &mut Vocab,
+        kind: Kind,
+        pre: Option<&PreTokenizer>,
+    ) -> Result<Self, TextError> {
+        let defaults = Defaults::of(kind, pre);
         let keys = Keys { metadata, num_tokens: vocab.len() };
         let begin = if kind == Kind::WordPiece { keys.id("cls", defaults.bos)? } else { defaults.bos };
-        let end = keys.id("eos", defaults.eos)?;
-        let turn = keys.id("eot", None)?.or_else(|| named(vocab, END_OF_TURN).next());
-        let message = keys.id("eom", None)?.or_else(|| named(vocab, END_OF_MESSAGE).next());
+        let always_bos = pre.is_some_and(|p| p.always_bos);
         let mut special = Self {
             bos: keys.id("bos", begin)?.map(TokenId),
-            eos: end.map(TokenId),
-            eot: turn.map(TokenId),
+            eos: keys.id("eos", defaults.eos)?.map(TokenId),
+            eot: keys.role(vocab, &END_OF_TURN)?,
             unknown: keys.id("unknown", defaults.unknown)?.map(TokenId),
             // The key is misspelt in the format.
             separator: keys.id("seperator", defaults.separator)?.map(TokenId),
-            add_bos: keys.flag("add_bos_token", defaults.add_bos)?,
+            fim: FimTokens {
+                prefix: keys.role(vocab, &FIM_PREFIX)?,
+                suffix: keys.role(vocab, &FIM_SUFFIX)?,
+                middle: keys.role(vocab, &FIM_MIDDLE)?,
+                pad: keys.role(vocab, &FIM_PAD)?,
+                repo: keys.role(vocab, &FIM_REPO)?,
+                file: keys.role(vocab, &FIM_FILE)?,
+            },
+            eog: Vec::new(),
+            suppressed: keys.suppressed()?,
+            add_bos: always_bos || keys.flag("add_bos_token", defaults.add_bos)?,
             add_eos: keys.flag("add_eos_token", defaults.add_eos)?,
-            ..Self::default()
+            add_separator: keys.flag("add_sep_token", defaults.add_separator)?,
         };
-        let mut eog: Vec<u32> = [end, turn, message].into_iter().flatten().collect();
-        for (key, names) in
-            [("fim_pad", FILL_IN_MIDDLE_PAD), ("fim_rep", FILL_IN_MIDDLE_REPO), ("fim_sep", FILL_IN_MIDDLE_FILE)]
-        {
-            eog.extend(keys.id(key, None)?.or_else(|| named(vocab, names).next()));
-        }
-        let by_name: Vec<u32> = named(vocab, END_OF_GENERATION).collect();
-        for id in by_name.iter().copied().chain(turn).chain(message) {
-            vocab.types[id as usize] = TokenType::Control;
-        }
-        eog.extend(by_name);
-        special.rendered = named(vocab, RENDERED).map(TokenId).collect();
-        for not_an_end in exceptions(vocab, &eog) {
-            eog.retain(|id| *id != not_an_end);
-            special.rendered.push(TokenId(not_an_end));
-        }
-        special.rendered.sort_unstable();
-        eog.sort_unstable();
-        eog.dedup();
-        special.eog = eog.into_iter().map(TokenId).collect();
+        let message = keys.role(vocab, &END_OF_MESSAGE)?;
+        special.eog = special.ends(vocab, message);
         special.check(metadata)?;
         Ok(special)
     }
 
+    /// The tokens that end answers. Those known by name become control tokens, unless they mean something else here.
+    fn ends(&self, vocab: &mut Vocab, message: Option<TokenId>) -> Vec<TokenId> {
+        let FimTokens { pad, repo, file, .. } = self.fim;
+        let mut eog: Vec<u32> =
+            [self.eos, self.eot, message, pad, repo, file].into_iter().flatten().map(|t| t.0).collect();
+        let by_name: Vec<u32> = named(vocab, END_OF_GENERATION).collect();
+        for id in &by_name {
+            vocab.types[*id as usize] = TokenType::Control;
+        }
+        eog.extend(by_name);
+        for id in named(vocab, RENDERED).collect::<Vec<_>>() {
+            vocab.types[id as usize] = TokenType::UserDefined;
+        }
+        for (id, meaning) in exceptions(vocab, &eog) {
+            eog.retain(|end| *end != id);
+            vocab.types[id as usize] = meaning;
+        }
+        eog.sort_unstable();
+        eog.dedup();
+        eog.into_iter().map(TokenId).collect()
+    }
+
     fn check(&mut self, metadata: &Metadata) -> Result<(), TextError> {
-        for (add, id, name) in [(&mut self.add_bos, self.bos, "bos"), (&mut self.add_eos, self.eos, "eos")] {
-            let asked = metadata.get(&format!("tokenizer.ggml.add_{name}_token")).is_some();
+        for (add, id, flag, key) in [
+            (&mut self.add_bos, self.bos, "add_bos_token", "bos"),
+            (&mut self.add_eos, self.eos, "add_eos_token", "eos"),
+            (&mut self.add_separator, self.separator, "add_sep_token", "seperator"),
+        ] {
+            let asked = metadata.get(&format!("tokenizer.ggml.{flag}")).is_some();
             if *add && id.is_none() && asked {
                 return Err(TextError::vocabulary(format!(
-                    "`tokenizer.ggml.add_{name}_token` is true, but `tokenizer.ggml.{name}_token_id` is not set"
+                    "`tokenizer.ggml.{flag}` is true, but `tokenizer.ggml.{key}_token_id` is not set"
                 )));
             }
             *add &= id.is_some();
@@ -152,18 +259,18 @@ impl SpecialTokens {
     }
 }
 
-/// Tokens that end answers by name, but not in this vocabulary.
-fn exceptions(vocab: &Vocab, eog: &[u32]) -> Vec<u32> {
+/// Tokens that end answers by name, but not in this vocabulary, and what they are instead.
+fn exceptions(vocab: &Vocab, eog: &[u32]) -> Vec<(u32, TokenType)> {
     let ends = |name: &str| vocab.id(name).filter(|id| eog.contains(id));
     let calls = ends("<|call|>").or(ends("<|calls|>")).is_some();
     let mut exceptions = Vec::new();
     // gpt-oss and solar-open: `<|end|>` ends a message of several.
     if calls && (ends("<|return|>").is_some() || ends("<|flush|>").is_some()) {
-        exceptions.extend(ends("<|end|>"));
+        exceptions.extend(ends("<|end|>").map(|id| (id, TokenType::UserDefined)));
     }
     // gemma 4: `</s>` is an HTML tag there.
     if ends("<|tool_response>").is_some() {
-        exceptions.extend(ends("</s>"));
+        exceptions.extend(ends("</s>").map(|id| (id, TokenType::Normal)));
     }
     exceptions
 }
@@ -183,6 +290,32 @@ impl Keys<'_> {
         let found = self.metadata.uint(&format!("tokenizer.ggml.{name}_token_id"))?;
         let in_range = |id: &u32| (*id as usize) < self.num_tokens;
         Ok(found.and_then(|id| u32::try_from(id).ok()).filter(in_range).or(default.filter(in_range)))
+    }
+
+    /// The token with a role. One that is known by its name alone is a control token, whatever the file says.
+    fn role(&self, vocab: &mut Vocab, role: &Role) -> Result<Option<TokenId>, TextError> {
+        let mut found = None;
+        for key in role.keys {
+            found = self.id(key, found)?;
+        }
+        if found.is_none() {
+            found = named(vocab, role.names).next();
+            if let Some(id) = found {
+                vocab.types[id as usize] = TokenType::Control;
+            }
+        }
+        Ok(found.map(TokenId))
+    }
+
+    /// Tokens that are never to be chosen.
+    fn suppressed(&self) -> Result<Vec<TokenId>, TextError> {
+        let ids = self.metadata.uints("tokenizer.ggml.suppress_tokens")?.unwrap_or_default();
+        let in_range = |id: &u32| (*id as usize) < self.num_tokens;
+        let mut ids: Vec<TokenId> =
+            ids.iter().filter_map(|id| u32::try_from(*id).ok()).filter(in_range).map(TokenId).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
     }
 
     fn flag(&self, name: &str, default: bool) -> Result<bool, TextError> {

@@ -154,6 +154,9 @@ impl Spaces {
             in_word = true;
             out.push(c);
         }
+        if self.merge {
+            out.truncate(out.trim_end_matches('▁').len()); // What the text wrote so is no more than a space.
+        }
         if self.append {
             out.push('▁');
         }

@@ -6,6 +6,7 @@ mod fixture;
 mod hostile_templates;
 mod hostile_texts;
 mod models;
+mod references;
 mod stop;
 mod templates;
 mod tokenize;

@@ -59,6 +59,108 @@ fn the_ends_of_answers_are_found_by_key_and_by_name() {
     assert!(tokenizer.adds_bos() && tokenizer.eog_ids() == [TokenId(2)]);
 }
 
+/// A vocabulary of these tokens and their types, with these keys.
+fn vocabulary(tokens: &[(&str, u64)], keys: &[(&str, Value)]) -> Tokenizer {
+    let mut metadata = gguf::Metadata::default();
+    let texts = tokens.iter().map(|(text, _)| (*text).to_owned()).collect();
+    metadata.insert("tokenizer.ggml.model", Value::String("gpt2".to_owned()));
+    metadata.insert("tokenizer.ggml.tokens", Value::Array(Array::String(texts)));
+    metadata.insert("tokenizer.ggml.token_type", Value::Array(Array::Uint(tokens.iter().map(|(_, t)| *t).collect())));
+    metadata.insert("tokenizer.ggml.merges", Value::Array(Array::String(Vec::new())));
+    for (key, value) in keys {
+        metadata.insert(format!("tokenizer.ggml.{key}"), value.clone());
+    }
+    Tokenizer::from_metadata(&metadata).expect("a sound vocabulary")
+}
+
+const NORMAL: u64 = 1;
+const CONTROL: u64 = 3;
+
+fn ids(ids: &[u32]) -> Vec<TokenId> {
+    ids.iter().copied().map(TokenId).collect()
+}
+
+#[test]
+fn ends_of_answers_are_those_that_llama_cpp_computes() {
+    // Whatever ends an answer by name does so in every vocabulary, and is a control token.
+    let tokens =
+        [("a", NORMAL), ("<|im_end|>", NORMAL), ("</s>", CONTROL), ("<|endoftext|>", CONTROL), ("<|x|>", CONTROL)];
+    let tokenizer = vocabulary(&tokens, &[("eos_token_id", Value::Uint(4))]);
+    assert_eq!(tokenizer.eog_ids(), ids(&[1, 2, 3, 4]));
+    assert!(tokenizer.is_special(TokenId(1)) && tokenizer.eot() == Some(TokenId(1)));
+    // Padding, repository and file names of code models end answers too.
+    let tokens = [("<|fim_pad|>", NORMAL), ("<|repo_name|>", NORMAL), ("<|file_sep|>", NORMAL), ("a", NORMAL)];
+    assert_eq!(vocabulary(&tokens, &[]).eog_ids(), ids(&[0, 1, 2]));
+    // gpt-oss: `<|end|>` ends a message of several, and the marks of its parts are shown.
+    let tokens =
+        [("<|end|>", CONTROL), ("<|return|>", CONTROL), ("<|call|>", CONTROL), ("<|channel|>", CONTROL), ("a", NORMAL)];
+    let tokenizer = vocabulary(&tokens, &[("eos_token_id", Value::Uint(1))]);
+    assert_eq!(tokenizer.eog_ids(), ids(&[1, 2]));
+    assert!(!tokenizer.is_special(TokenId(0)) && !tokenizer.is_special(TokenId(3)));
+    // gemma 4: `</s>` is HTML there.
+    let tokens = [("<|tool_response>", CONTROL), ("</s>", NORMAL), ("<turn|>", CONTROL), ("<eos>", CONTROL)];
+    let tokenizer = vocabulary(&tokens, &[]);
+    assert_eq!(tokenizer.eog_ids(), ids(&[0, 2, 3]));
+    assert!(!tokenizer.is_special(TokenId(1)));
+}
+
+#[test]
+fn the_marks_of_a_gap_are_found_by_key_and_by_name() {
+    let tokens = [("<PRE>", NORMAL), ("<SUF>", NORMAL), ("<MID>", NORMAL), ("<fim_prefix>", CONTROL), ("x", NORMAL)];
+    let tokenizer = vocabulary(&tokens, &[]);
+    let fim = tokenizer.fim();
+    // The newer name counts first.
+    assert_eq!([fim.prefix, fim.suffix, fim.middle], [Some(TokenId(3)), Some(TokenId(1)), Some(TokenId(2))]);
+    assert_eq!([fim.pad, fim.repo, fim.file], [None; 3]);
+    assert!(tokenizer.is_special(TokenId(1)) && !tokenizer.is_special(TokenId(0)));
+    let keys = [
+        ("fim_pre_token_id", Value::Uint(4)),
+        ("middle_token_id", Value::Uint(0)),
+        ("fim_suf_token_id", Value::Uint(9)),
+    ];
+    let fim = vocabulary(&tokens, &keys).fim();
+    // An id that is out of range is as good as none.
+    assert_eq!([fim.prefix, fim.suffix, fim.middle], [Some(TokenId(4)), Some(TokenId(1)), Some(TokenId(0))]);
+    assert_eq!(fixture::byte_level().fim(), text::FimTokens::default());
+}
+
+#[test]
+fn what_begins_and_ends_texts_is_the_files_choice_but_for_gemma_4() {
+    let tokens = [("<s>", CONTROL), ("</s>", CONTROL), ("a", NORMAL)];
+    let (bos, eos) = (("bos_token_id", Value::Uint(0)), ("eos_token_id", Value::Uint(1)));
+    let special = EncodeOptions { add_special: true, ..PLAIN };
+    let encode = |keys: &[(&str, Value)]| vocabulary(&tokens, keys).encode("a", special).expect("tokens");
+    let pre = |name: &str| ("pre", Value::String(name.to_owned()));
+    let add = |key, value| (key, Value::Bool(value));
+    assert_eq!(encode(&[bos.clone(), pre("qwen2")]), ids(&[2]));
+    assert_eq!(encode(&[bos.clone(), pre("llama-bpe")]), ids(&[0, 2]));
+    assert_eq!(encode(&[bos.clone(), pre("llama-bpe"), add("add_bos_token", false)]), ids(&[2]));
+    assert_eq!(
+        encode(&[bos.clone(), eos, pre("qwen2"), add("add_bos_token", true), add("add_eos_token", true)]),
+        ids(&[0, 2, 1])
+    );
+    let gemma = ("model", Value::String("gemma4".to_owned()));
+    assert_eq!(encode(&[gemma, bos, add("add_bos_token", false)]), ids(&[0, 2]));
+    let tokenizer = vocabulary(&tokens, &[pre("roberta-bpe"), ("seperator_token_id", Value::Uint(1))]);
+    assert!(tokenizer.adds_separator() && tokenizer.separator() == Some(TokenId(1)));
+}
+
+#[test]
+fn some_models_masks_take_the_space_before_them() {
+    let tokens = [("<mask>", CONTROL), ("a", NORMAL), ("Ġ", NORMAL)];
+    let pre = |name: &str| ("pre", Value::String(name.to_owned()));
+    let encode = |name| vocabulary(&tokens, &[pre(name)]).encode("a  <mask> a", PARSED).expect("tokens");
+    assert_eq!(encode("jina-v2-de"), ids(&[1, 0, 2, 1]));
+    assert_eq!(encode("gpt-2"), ids(&[1, 2, 2, 0, 2, 1]));
+}
+
+#[test]
+fn tokens_that_are_never_to_be_chosen_are_told() {
+    let suppressed = Value::Array(Array::Uint(vec![2, 0, 2, 99]));
+    let tokens = [("a", NORMAL), ("b", NORMAL), ("c", NORMAL)];
+    assert_eq!(vocabulary(&tokens, &[("suppress_tokens", suppressed)]).suppressed_ids(), ids(&[0, 2]));
+}
+
 /// The error of a vocabulary that one value was changed in, or removed from.
 fn error(key: &str, value: Option<Value>) -> String {
     let sound = fixture::byte_level_metadata();
@@ -79,8 +181,11 @@ fn broken_vocabularies_are_refused_with_the_key_at_fault() {
     let word = |text: &str| Some(Value::String(text.to_owned()));
     for (key, value, expected) in [
         ("tokenizer.ggml.model", None, "tokenizer.ggml.model"),
-        ("tokenizer.ggml.model", word("rwkv"), "`rwkv`, which is not supported; supported are `llama`, `gpt2`"),
-        ("tokenizer.ggml.pre", word("nonesuch"), "`nonesuch`, which is not supported; supported are "),
+        ("tokenizer.ggml.model", word("nonesuch"), "`nonesuch`, which is not supported; supported are `llama`, `gpt2`"),
+        ("tokenizer.ggml.model", word("rwkv"), "`rwkv`, which is not supported: RWKV's longest-match tokenizer"),
+        ("tokenizer.ggml.model", word("plamo2"), "`plamo2`, which is not supported: PLaMo 2's tokenizer"),
+        ("tokenizer.ggml.model", word("no_vocab"), "the file has no vocabulary"),
+        ("tokenizer.ggml.pre", word("qwen3"), "`qwen3`, which is not supported; the nearest is `qwen2`, all are "),
         ("tokenizer.ggml.tokens", None, "tokenizer.ggml.tokens"),
         ("tokenizer.ggml.tokens", texts(&[]), "holds 0 tokens"),
         ("tokenizer.ggml.tokens", texts(&["a", "b", "a"]), "`a` stands at 0 and again at 2"),

@@ -8,7 +8,7 @@ mod split;
 use patterns as p;
 pub(crate) use split::Splitter;
 
-use crate::TextError;
+use crate::{TextError, nearest};
 
 /// How BPE writes a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(crate) enum Step {
 pub(crate) enum Thousands {
     /// All.
     Always,
+    /// All, without parting them from what stands before their first whole group or behind their last.
+    Inside,
     /// Those that no letter follows; others are left to the next step.
     BeforeWordEnd,
 }
@@ -57,11 +59,26 @@ pub(crate) struct PreTokenizer {
     pub(crate) ignore_merges: bool,
     /// Texts begin with BOS unless the file says otherwise.
     pub(crate) add_bos: bool,
+    /// Texts begin with BOS whatever the file says.
+    pub(crate) always_bos: bool,
+    /// The parts of a pair of texts are separated unless the file says otherwise.
+    pub(crate) add_separator: bool,
+    /// Runs of newlines that are a token are taken whole.
+    pub(crate) whole_newlines: bool,
 }
 
 impl PreTokenizer {
     const fn new(names: &'static [&'static str], steps: &'static [Step]) -> Self {
-        Self { names, steps, alphabet: Alphabet::Bytes, ignore_merges: false, add_bos: false }
+        Self {
+            names,
+            steps,
+            alphabet: Alphabet::Bytes,
+            ignore_merges: false,
+            add_bos: false,
+            always_bos: false,
+            add_separator: false,
+            whole_newlines: false,
+        }
     }
 
     const fn raw(mut self) -> Self {
@@ -76,6 +93,21 @@ impl PreTokenizer {
 
     const fn add_bos(mut self) -> Self {
         self.add_bos = true;
+        self
+    }
+
+    const fn always_bos(mut self) -> Self {
+        self.always_bos = true;
+        self
+    }
+
+    const fn add_separator(mut self) -> Self {
+        self.add_separator = true;
+        self
+    }
+
+    const fn whole_newlines(mut self) -> Self {
+        self.whole_newlines = true;
         self
     }
 }
@@ -120,9 +152,6 @@ pub(crate) static PRE_TOKENIZERS: &[PreTokenizer] = &[
             "jina-de",
             "jina-v2-es",
             "jina-v2-de",
-            "jina-v1-en",
-            "jina-v2-code",
-            "roberta-bpe",
             "gigachat",
             "a.x-4.0",
             "mellum",
@@ -131,6 +160,7 @@ pub(crate) static PRE_TOKENIZERS: &[PreTokenizer] = &[
         ],
         &[Words(p::GPT2)],
     ),
+    PreTokenizer::new(&["jina-v1-en", "jina-v2-code", "roberta-bpe"], &[Words(p::GPT2)]).add_separator(),
     PreTokenizer::new(
         &["starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"],
         &[Match(r"\p{N}"), Words(p::GPT2)],
@@ -178,21 +208,22 @@ pub(crate) static PRE_TOKENIZERS: &[PreTokenizer] = &[
     PreTokenizer::new(&["granite-embed-multi-97m"], &[WordsAndLines(p::GPT4O)]).ignore_merges(),
     PreTokenizer::new(&["tiny_aya", "cohere2moe"], &[Digits(Thousands::BeforeWordEnd), WordsAndLines(p::GPT4O)]),
     PreTokenizer::new(&["kimi-k2"], &[WordsAndLines(p::KIMI_K2)]),
-    PreTokenizer::new(&["superbpe"], &[Digits(Thousands::Always)]),
+    PreTokenizer::new(&["superbpe"], &[Match(r"\p{N}+"), Digits(Thousands::Inside)]),
     PreTokenizer::new(&["poro-chat", "bloom", "gpt3-finnish"], &[Match(p::BLOOM)]),
     PreTokenizer::new(&["viking"], &[Match(p::BLOOM), Match(r"\p{N}")]),
-    PreTokenizer::new(&["gemma4", "granite-embed-multi-311m"], &[Match(p::LINES)]).raw().add_bos(),
+    PreTokenizer::new(&["gemma4", "granite-embed-multi-311m"], &[Match(p::LINES)]).raw().always_bos().whole_newlines(),
     PreTokenizer::new(&["sarvam-moe"], &[Match(p::LINES)]).raw(),
 ];
 
 /// The row with this name.
 ///
 /// # Errors
-/// [`TextError::UnknownPreTokenizer`], which lists all names.
+/// [`TextError::UnknownPreTokenizer`], which tells the nearest name and all names.
 pub(crate) fn find(name: &str) -> Result<&'static PreTokenizer, TextError> {
     PRE_TOKENIZERS.iter().find(|row| row.names.contains(&name)).ok_or_else(|| {
         let mut names: Vec<&str> = PRE_TOKENIZERS.iter().flat_map(|row| row.names).copied().collect();
         names.sort_unstable();
-        TextError::UnknownPreTokenizer { found: name.to_owned(), supported: names.join(", ") }
+        let nearest = nearest::nearest(name, &names).unwrap_or("default").to_owned();
+        TextError::UnknownPreTokenizer { found: name.to_owned(), nearest, supported: names.join(", ") }
     })
 }

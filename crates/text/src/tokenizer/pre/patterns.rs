@@ -6,7 +6,7 @@
 /// English contractions.
 macro_rules! contraction {
     () => {
-        r"'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
     };
 }
 

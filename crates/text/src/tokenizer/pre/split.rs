@@ -1,5 +1,7 @@
 //! Runs the steps of a pre-tokenizer.
 
+use std::{ops::Range, sync::LazyLock};
+
 use regex::Regex;
 
 use super::{PreTokenizer, Step, Thousands};
@@ -69,6 +71,11 @@ impl Cutter {
                 at = found.end();
                 continue;
             }
+            if self.ending == Ending::Thousands(Thousands::Inside) {
+                done = cut_before_thousands(text, done, found.range(), out);
+                at = found.end();
+                continue;
+            }
             if done < found.start() {
                 out.push(&text[done..found.start()]);
             }
@@ -134,9 +141,25 @@ fn cut_thousands<'t>(digits: &'t str, out: &mut Vec<&'t str>) -> usize {
     digits.len()
 }
 
-/// Whether a character continues a word, so that no word ends before it.
+/// Cuts before each group of three digits, counted from the right of `digits`. Returns where the last word begins.
+fn cut_before_thousands<'t>(text: &'t str, mut start: usize, digits: Range<usize>, out: &mut Vec<&'t str>) -> usize {
+    let num_digits = text[digits.clone()].chars().count();
+    for (idx, (offset, _)) in text[digits.clone()].char_indices().enumerate() {
+        let at = digits.start + offset;
+        if (num_digits - idx).is_multiple_of(3) && at > start {
+            out.push(&text[start..at]);
+            start = at;
+        }
+    }
+    start
+}
+
+/// Whether a character continues a word, so that no word ends before it: Oniguruma's `\w`.
 fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
+    static WORD: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]").expect("a constant pattern that a test compiles")
+    });
+    c.is_ascii_alphanumeric() || WORD.is_match(c.encode_utf8(&mut [0; 4]))
 }
 
 #[cfg(test)]
@@ -157,6 +180,28 @@ mod tests {
             assert_eq!(words.concat(), text, "{:?}", row.names);
             assert!(words.iter().all(|w| !w.is_empty()), "{:?}", row.names);
         }
+    }
+
+    /// The original patterns, with their look-aheads, cut as `tokenizers` (and Oniguruma) do: `pre.json`, by `make.py`.
+    #[test]
+    fn words_are_those_of_the_original_patterns() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/text/pre.json");
+        let golden = std::fs::read_to_string(path).expect("a file of the project");
+        let golden: serde_json::Value = serde_json::from_str(&golden).expect("JSON");
+        assert!(golden["words"].as_object().is_some_and(|rows| rows.len() >= 30), "most rows have a reference");
+        let texts: Vec<&str> = golden["texts"].as_array().expect("texts").iter().filter_map(|t| t.as_str()).collect();
+        let mut faults = Vec::new();
+        for (name, rows) in golden["words"].as_object().expect("words by row") {
+            for (text, lens) in texts.iter().zip(rows.as_array().expect("a row")) {
+                let expected: Vec<u64> = lens.as_array().expect("numbers").iter().filter_map(|n| n.as_u64()).collect();
+                let found = words(name, text);
+                let lens: Vec<u64> = found.iter().map(|word| word.chars().count() as u64).collect();
+                if lens != expected {
+                    faults.push(format!("{name}: {text:?}: {found:?} instead of {expected:?}"));
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     }
 
     #[test]
