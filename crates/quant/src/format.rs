@@ -7,8 +7,8 @@ use crate::{
     GgmlType, Isa, Superblock,
     block::{BlockFormat, Blocks, Decode, UnpackRow},
     formats::{
-        bf16, f16, f32, iq4_nl, iq4_xs, mxfp4, nvfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0,
-        tq1_0, tq2_0,
+        bf16, f16, f32, iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs, iq4_nl, iq4_xs, mxfp4, nvfp4, q1_0, q2_0,
+        q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0, tq1_0, tq2_0,
     },
 };
 
@@ -27,12 +27,21 @@ const REGISTRY: &[Format] = &[
     Format::blocks::<q4_k::Q4K, _, _, _>(),
     Format::blocks::<q5_k::Q5K, _, _, _>(),
     Format::blocks::<q6_k::Q6K, _, _, _>(),
+    Format::blocks::<iq1_s::Iq1S, _, _, _>(),
+    Format::blocks::<iq1_m::Iq1M, _, _, _>(),
+    Format::blocks::<iq2_xxs::Iq2Xxs, _, _, _>(),
+    Format::blocks::<iq2_xs::Iq2Xs, _, _, _>(),
+    Format::blocks::<iq2_s::Iq2S, _, _, _>(),
+    Format::blocks::<iq3_xxs::Iq3Xxs, _, _, _>(),
+    Format::blocks::<iq3_s::Iq3S, _, _, _>(),
     Format::blocks::<iq4_nl::Iq4Nl, _, _, _>(),
     Format::blocks::<iq4_xs::Iq4Xs, _, _, _>(),
     Format::blocks::<tq1_0::Tq1, _, _, _>(),
     Format::blocks::<tq2_0::Tq2, _, _, _>(),
     Format::blocks::<mxfp4::Mxfp4, _, _, _>(),
     Format::blocks::<nvfp4::Nvfp4, _, _, _>(),
+    Format::blocks::<q1_0::Q1_0, _, _, _>(),
+    Format::blocks::<q2_0::Q2_0, _, _, _>(),
 ];
 
 /// A type that we can compute with.

@@ -126,6 +126,10 @@ ggml_types! {
     MXFP4 = 39, "MXFP4", 32, 17;
     /// 4-bit floats (E2M1), one UE4M3 scale per 16.
     NVFP4 = 40, "NVFP4", 64, 36;
+    /// Signs alone, one f16 scale per 128.
+    Q1_0 = 41, "Q1_0", 128, 18;
+    /// 2 bits, one f16 scale per 64.
+    Q2_0 = 42, "Q2_0", 64, 18;
 }
 
 impl GgmlType {

@@ -12,6 +12,7 @@ mod float16;
 mod format;
 mod formats;
 mod ggml_type;
+pub mod grids;
 mod isa;
 mod kernels;
 mod panel;

@@ -106,6 +106,8 @@ golden_tests! { check_quantized_model:
     q8_0("quantized/qwen3.q8_0");
     q2_k("quantized/qwen3.q2_k");
     q3_k_m("quantized/qwen3.q3_k_m");
+    iq2_xs("quantized/qwen3.iq2_xs");
+    iq3_xxs("quantized/qwen3.iq3_xxs");
     iq4_xs("quantized/qwen3.iq4_xs");
     moe_q4_k_m("quantized/qwen3moe.q4_k_m");
 }

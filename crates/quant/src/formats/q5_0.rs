@@ -25,11 +25,16 @@ impl BlockFormat<32, 2, 22> for Q5_0 {
 /// Sets bit 4 of byte `i` to bit `i` of the 32.
 #[inline(always)]
 pub(super) fn add_fifth_bits(bits: [u8; 4], q: &mut [u8; 32]) {
-    const EVERY_BYTE: u64 = 0x0101_0101_0101_0101;
     for (q, bits) in q.as_chunks_mut().0.iter_mut().zip(bits) {
-        // Byte `i` keeps bit `i` alone; adding 127 carries it, wherever it is, to the top of its byte.
-        let own_bit = (u64::from(bits) * EVERY_BYTE) & 0x8040_2010_0804_0201;
-        let top_bit = (own_bit + 127 * EVERY_BYTE) & (128 * EVERY_BYTE);
-        *q = (u64::from_le_bytes(*q) | top_bit >> 3).to_le_bytes();
+        *q = (u64::from_le_bytes(*q) | spread_bits(bits) >> 3).to_le_bytes();
     }
+}
+
+/// Bit `i` of eight becomes the highest bit of byte `i`.
+#[inline(always)]
+pub(super) fn spread_bits(bits: u8) -> u64 {
+    const EVERY_BYTE: u64 = 0x0101_0101_0101_0101;
+    // Byte `i` keeps bit `i` alone; adding 127 carries it, wherever it is, to the top of its byte.
+    let own_bit = (u64::from(bits) * EVERY_BYTE) & 0x8040_2010_0804_0201;
+    (own_bit + 127 * EVERY_BYTE) & (128 * EVERY_BYTE)
 }
