@@ -8,6 +8,7 @@ mod logging;
 mod numbers;
 mod progress;
 mod serve;
+mod source;
 
 use std::process::ExitCode;
 
@@ -63,6 +64,12 @@ fn arguments(mut args: Vec<String>) -> Vec<String> {
 /// llama-server's short flags of several letters, which clap cannot have.
 fn long_form(arg: &str) -> String {
     let long = match arg {
+        "-hf" | "-hfr" => "--hf-repo",
+        "-hff" => "--hf-file",
+        "-hft" => "--hf-token",
+        "-mu" => "--model-url",
+        "-cl" => "--cache-list",
+        "-lm" => "--load-mode",
         "-np" => "--parallel",
         "-ub" => "--ubatch-size",
         "-to" => "--timeout",

@@ -1,22 +1,38 @@
-//! The bar that moves while a model loads.
+//! The bars that move while a model loads or is downloaded.
 
-use std::time::Duration;
+use std::{io::IsTerminal, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-const TEMPLATE: &str = "loading {bar:40.cyan/blue} {bytes} of {total_bytes}, {bytes_per_sec}";
+use crate::numbers::bytes;
+
+const TEMPLATE: &str = "{msg} {bar:40.cyan/blue} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+/// Where the size is not known.
+const SPINNER: &str = "{msg} {spinner} {bytes}, {bytes_per_sec}";
 const REDRAW: Duration = Duration::from_millis(100);
 /// Smaller models are there before a bar could be read.
 const MIN_BYTES: u64 = 256 << 20;
+/// Without a terminal, a download is told about so often.
+const LOG_STEPS: u64 = 10;
+
+/// What a bar is about.
+#[derive(Clone, Copy)]
+pub(crate) enum Work {
+    Loading,
+    Checking,
+}
 
 /// Counts bytes on the terminal; silent where there is none.
 pub(crate) struct LoadBar(ProgressBar);
 
 impl LoadBar {
     /// A bar that shows once it is started.
-    pub(crate) fn new() -> Self {
-        // Standard error, ten times a second at most; hidden where it is no terminal.
-        Self(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
+    pub(crate) fn new(work: Work) -> Self {
+        let message = match work {
+            Work::Loading => "loading",
+            Work::Checking => "checking",
+        };
+        Self(hidden_bar().with_message(message))
     }
 
     /// There are so many bytes to load.
@@ -25,12 +41,7 @@ impl LoadBar {
             self.0.set_draw_target(ProgressDrawTarget::hidden());
             return;
         }
-        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-            self.0.set_style(style);
-        }
-        self.0.reset_elapsed();
-        self.0.set_length(num_bytes);
-        self.0.enable_steady_tick(REDRAW);
+        show(&self.0, Some(num_bytes));
     }
 
     /// So many more bytes are there.
@@ -44,10 +55,79 @@ impl LoadBar {
     }
 }
 
+/// Shows downloads on the terminal, or tells the log about them where there is none.
+#[derive(Default)]
+pub(crate) struct DownloadBar {
+    bar: Option<ProgressBar>,
+    name: String,
+    done: u64,
+    total: Option<u64>,
+    /// Tenths of the file that the log knows of.
+    num_logged: u64,
+}
+
+impl hub::Progress for DownloadBar {
+    fn start(&mut self, name: &str, done: u64, total: Option<u64>) {
+        (self.name, self.done, self.total) = (name.to_owned(), done, total);
+        self.num_logged = self.tenths();
+        if std::io::stderr().is_terminal() {
+            let bar = self.bar.get_or_insert_with(hidden_bar);
+            bar.set_message(name.to_owned());
+            show(bar, total);
+            bar.set_position(done);
+        } else {
+            tracing::info!(file = name, done, total, "downloading");
+        }
+    }
+
+    fn advance(&mut self, num_bytes: u64) {
+        self.done += num_bytes;
+        match &self.bar {
+            Some(bar) => bar.inc(num_bytes),
+            None if self.tenths() > self.num_logged => {
+                self.num_logged = self.tenths();
+                tracing::info!(file = self.name, done = self.done, total = self.total, "downloading");
+            }
+            None => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        tracing::info!(file = self.name, size = bytes(self.done), "downloaded");
+    }
+}
+
+impl DownloadBar {
+    fn tenths(&self) -> u64 {
+        self.total.map_or(0, |total| self.done * LOG_STEPS / total.max(1))
+    }
+}
+
+/// On standard error, ten times a second at most; hidden where it is no terminal.
+fn hidden_bar() -> ProgressBar {
+    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+}
+
+fn show(bar: &ProgressBar, num_bytes: Option<u64>) {
+    let template = if num_bytes.is_some() { TEMPLATE } else { SPINNER };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.reset_elapsed();
+    num_bytes.into_iter().for_each(|n| bar.set_length(n));
+    bar.enable_steady_tick(REDRAW);
+}
+
 #[cfg(test)]
 mod tests {
+    use indicatif::ProgressStyle;
+
     #[test]
-    fn the_template_is_sound() {
-        assert!(indicatif::ProgressStyle::with_template(super::TEMPLATE).is_ok());
+    fn the_templates_are_sound() {
+        assert!(ProgressStyle::with_template(super::TEMPLATE).is_ok());
+        assert!(ProgressStyle::with_template(super::SPINNER).is_ok());
     }
 }

@@ -4,6 +4,7 @@ mod bad_input;
 mod clients;
 mod commands;
 mod crowd;
+mod downloads;
 pub(crate) mod http;
 mod kernels;
 mod lifecycle;

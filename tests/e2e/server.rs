@@ -15,11 +15,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the demo model with extra flags and waits until it says where it listens.
+    /// Starts the demo model with extra flags and waits until it is ready.
     pub(crate) fn demo(flags: &[&str]) -> Self {
+        Self::start("--demo", flags, &[])
+    }
+
+    /// Starts the model that a flag names, with extra flags and environment variables, and waits until it is ready.
+    pub(crate) fn start(model: &str, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let child = command()
-            .args(["serve", "--demo", "--host", "127.0.0.1", "--port", "0"])
+            .args(["serve", model, "--host", "127.0.0.1", "--port", "0"])
             .args(flags)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -1,14 +1,19 @@
 //! Files that cannot be served end the process with an error that says why.
 
-use gguf::{Builder, GgmlType, Value};
+use gguf::{Array, Builder, GgmlType, Value};
 
 use super::server::command;
 
 fn serve_fails_with(file: &[u8], words: &[&str]) {
+    serve_with_flags_fails_with(file, &[], words);
+}
+
+fn serve_with_flags_fails_with(file: &[u8], flags: &[&str], words: &[&str]) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("model.gguf");
     std::fs::write(&path, file).expect("room for a small file");
-    let output = command().args(["serve", "--port", "0", "-m"]).arg(&path).output().expect("the binary starts");
+    let output =
+        command().args(["serve", "--port", "0", "-m"]).arg(&path).args(flags).output().expect("the binary starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success(), "served: {said}");
     assert!(!said.contains("panicked"), "{said}");
@@ -48,11 +53,91 @@ fn a_type_that_is_not_known() {
     serve_fails_with(&file, &["`w`", "99"]);
 }
 
+/// A sound model of one small layer, but for one tensor, and with a vocabulary of so many tokens.
+fn model(num_tokens: usize, changed: &str, change: impl Fn(&str) -> Option<(Vec<usize>, f32)>) -> Vec<u8> {
+    let texts = (0..num_tokens).map(|i| format!("<{i}>")).collect();
+    let sizes = [("embedding_length", 8), ("block_count", 1), ("feed_forward_length", 16), ("context_length", 64)];
+    let mut file = Builder::new()
+        .value("general.architecture", Value::String("llama".into()))
+        .value("llama.attention.head_count", Value::Uint(2))
+        .value("llama.attention.layer_norm_rms_epsilon", Value::Float(1e-5))
+        .value("tokenizer.ggml.model", Value::String("llama".into()))
+        .value("tokenizer.ggml.tokens", Value::Array(Array::String(texts)))
+        .value("tokenizer.ggml.scores", Value::Array(Array::Float(vec![0.0; num_tokens])))
+        .value("tokenizer.ggml.token_type", Value::Array(Array::Int(vec![1; num_tokens])));
+    for (name, size) in sizes {
+        file = file.value(&format!("llama.{name}"), Value::Uint(size));
+    }
+    let tensors: [(&str, &[usize]); 11] = [
+        ("token_embd.weight", &[8, 12]),
+        ("output_norm.weight", &[8]),
+        ("blk.0.attn_norm.weight", &[8]),
+        ("blk.0.attn_q.weight", &[8, 8]),
+        ("blk.0.attn_k.weight", &[8, 8]),
+        ("blk.0.attn_v.weight", &[8, 8]),
+        ("blk.0.attn_output.weight", &[8, 8]),
+        ("blk.0.ffn_norm.weight", &[8]),
+        ("blk.0.ffn_gate.weight", &[8, 16]),
+        ("blk.0.ffn_up.weight", &[8, 16]),
+        ("blk.0.ffn_down.weight", &[16, 8]),
+    ];
+    let mut add = |name: &str, shape: &[usize], value: f32| {
+        let file_so_far = std::mem::take(&mut file);
+        file = file_so_far.tensor_f32(name, shape, &vec![value; shape.iter().product()]);
+    };
+    for (name, shape) in tensors {
+        match change(name).filter(|_| name == changed) {
+            Some((shape, _)) if shape.is_empty() => {}
+            Some((shape, value)) => add(name, &shape, value),
+            None => add(name, shape, 0.5),
+        }
+    }
+    if tensors.iter().all(|(name, _)| *name != changed) && !changed.is_empty() {
+        add(changed, &[8], 0.5);
+    }
+    file.build()
+}
+
+#[test]
+fn tensors_that_are_missing_extra_or_misshapen_are_named() {
+    let changed = |name: &str, shape: &[usize]| model(12, name, |_| Some((shape.to_vec(), 0.5)));
+    serve_fails_with(&changed("blk.0.attn_k.weight", &[]), &["blk.0.attn_k.weight", "missing"]);
+    serve_fails_with(&changed("blk.0.ffn_up.weight", &[16, 8]), &["blk.0.ffn_up.weight", "[16, 8]", "[8, 16]"]);
+    serve_fails_with(&changed("output_norm.weight", &[1, 8]), &["output_norm.weight", "[1, 8]", "[8]"]);
+    serve_fails_with(&changed("blk.0.ssm_in.weight", &[8]), &["blk.0.ssm_in.weight", "do not belong"]);
+    serve_fails_with(&changed("token_embd.weight", &[]), &["token_embd.weight", "missing"]);
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_named() {
+    let with = |name: &str, value: f32| {
+        model(12, name, |name| Some((if name.contains("norm") { vec![8] } else { vec![8, 8] }, value)))
+    };
+    serve_fails_with(&with("blk.0.ffn_norm.weight", f32::NAN), &["blk.0.ffn_norm.weight", "NaN", "row 0, column 0"]);
+    let infinite = with("blk.0.attn_v.weight", f32::INFINITY);
+    serve_with_flags_fails_with(&infinite, &["--check-tensors"], &["blk.0.attn_v.weight", "inf"]);
+}
+
+#[test]
+fn a_vocabulary_of_another_model() {
+    serve_fails_with(&model(13, "", |_| None), &["13 tokens", "12 rows", "token_embd.weight"]);
+}
+
+#[test]
+fn metadata_can_be_overridden() {
+    let sound = model(12, "", |_| None);
+    let rope = "--override-kv=llama.attention.head_count=int:3";
+    serve_with_flags_fails_with(&sound, &[rope], &["llama.attention.key_length"]);
+    let error = "--override-kv=llama.context_length=u8:3";
+    serve_with_flags_fails_with(&sound, &[error], &["int, float, bool or str"]);
+}
+
 #[test]
 fn a_missing_file_and_an_unknown_flag() {
     for (args, word) in [
         (["serve", "-m", "/nonexistent/model.gguf"], "/nonexistent/model.gguf"),
         (["serve", "--demo", "--frobnicate"], "--frobnicate"),
+        (["serve", "--port", "0"], "-hf USER/MODEL"),
     ] {
         let output = command().args(args).output().expect("the binary starts");
         assert!(!output.status.success());

@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cuda", &["model", "exec", "sampling", "gguf", "quant", "types"]),
     ("text", &["gguf", "types"]),
     ("server", &["engine", "text", "types"]),
+    ("hub", &[]),
     ("demo", &[]),
 ];
 
@@ -33,6 +34,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("minijinja", &["text"]),
     ("prometheus", &["server"]),
     ("memmap2", &["gguf"]),
+    ("ureq", &["hub"]),
+    ("ring", &["hub"]),
     ("anyhow", &[]),
     ("clap", &[]),
 ];

@@ -16,7 +16,7 @@ use crate::{
     inspect::write_out,
     logging::{self, LogFormat},
     numbers::{bytes, parameters},
-    progress::LoadBar,
+    progress::{LoadBar, Work},
 };
 use measure::{Case, Measured};
 use profile::Profile;
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let cases = args.cases();
     anyhow::ensure!(!cases.is_empty(), "nothing to measure: give --n-prompt or --batch and --n-gen");
     let wanted = measure::wanted(&cases, args.ubatch_size);
-    let mut loaded = device::load(Arc::clone(&gguf), &args.device, &wanted, &LoadBar::new())?;
+    let mut loaded = device::load(Arc::clone(&gguf), &args.device, &wanted, &LoadBar::new(Work::Loading))?;
     let bandwidth = (loaded.read_bandwidth)()?;
     let mut results = Vec::new();
     for case in cases {

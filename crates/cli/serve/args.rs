@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::accepted::AcceptedArgs;
-use crate::{device::DeviceArgs, logging::LogFormat};
+use crate::{
+    device::DeviceArgs,
+    logging::LogFormat,
+    source::{FileArgs, SourceArgs},
+};
 
 /// How to serve.
 #[derive(Args)]
@@ -31,11 +35,15 @@ pub(crate) struct ServeArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
-    /// The GGUF file; the first one of a split
-    #[arg(short, long, env = "LLAMA_ARG_MODEL", required_unless_present = "demo")]
-    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// List the models that were downloaded from the hub (-cl), and end
+    #[arg(long)]
+    pub(crate) cache_list: bool,
     /// Serve the tiny model inside this program: no file, no GPU, no download
-    #[arg(long, conflicts_with = "model")]
+    #[arg(long, conflicts_with_all = ["model", "hf_repo", "model_url"])]
     pub(crate) demo: bool,
     /// The name(s) that clients see, separated by commas
     #[arg(short, long, env = "LLAMA_ARG_ALIAS", value_delimiter = ',')]
@@ -85,7 +93,7 @@ fn at_least_1(text: &str) -> Result<usize, String> {
 }
 
 /// llama-server's words for on and off in environment variables.
-fn switch(text: &str) -> Result<bool, String> {
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
     match text {
         "1" | "on" | "enabled" | "true" => Ok(true),
         "0" | "off" | "disabled" | "false" => Ok(false),

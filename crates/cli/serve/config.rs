@@ -17,6 +17,10 @@ use crate::device::Wanted;
 impl ServeArgs {
     pub(super) fn server_config(&self) -> anyhow::Result<ServerConfig> {
         let http = &self.http;
+        ensure!(
+            self.model.demo || self.model.source.is_given(),
+            "there is no model: give a file (-m FILE), a model of Hugging Face (-hf USER/MODEL), or --demo"
+        );
         Ok(ServerConfig {
             api_keys: http.api_keys()?,
             request_timeout: Duration::from_secs(http.timeout),

@@ -1,10 +1,14 @@
 //! From a GGUF file to a model that serves.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use engine::{Capacity, Engine};
 use gguf::Gguf;
+use model::DecoderSpec;
 use server::{Model, ModelInfo};
 use text::{ChatTemplate, Tokenizer};
 
@@ -13,29 +17,34 @@ use super::{
     file_type,
     summary::Summary,
 };
-use crate::{device, progress::LoadBar};
+use crate::{
+    device,
+    progress::{LoadBar, Work},
+};
 
 /// What the embedded model is called.
 const DEMO_NAME: &str = "llcuda-demo";
 
 /// Opens, checks and loads; the summary says what came of it.
 pub(super) fn load(args: &ServeArgs) -> anyhow::Result<(Model, Summary)> {
-    let gguf = Arc::new(open(&args.model)?);
+    let (gguf, path) = open(&args.model)?;
+    let gguf = Arc::new(gguf);
     let spec = model::decoder_spec(&gguf)?;
     let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);
+    check_vocabulary(&spec, &tokenizer)?;
     let template = Arc::new(template(&args.model, &gguf, &tokenizer)?);
     let loaded = device::load(
         Arc::clone(&gguf),
         &args.device,
         &args.batching.wanted(args.device.default_parallel())?,
-        &LoadBar::new(),
+        &LoadBar::new(Work::Loading),
     )?;
     let engine = Engine::start(loaded.executor, args.batching.engine_config())?;
     let (id, aliases) = names(&args.model);
     let info = ModelInfo {
         id,
         aliases,
-        path: path(&args.model),
+        path: path.map_or_else(|| "(embedded)".to_owned(), |path| path.display().to_string()),
         ftype: file_type::name(&gguf),
         num_params: gguf.tensors().iter().map(|t| t.num_weights() as u64).sum(),
         weight_bytes: gguf.weight_bytes(),
@@ -56,11 +65,31 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<(Model, Summary)> {
     Ok((Model { engine, tokenizer, template, info }, summary))
 }
 
-fn open(args: &ModelArgs) -> anyhow::Result<Gguf> {
-    match &args.model {
-        Some(path) => Gguf::open(path).with_context(|| format!("cannot load `{}`", path.display())),
-        None => Gguf::from_static(demo::DEMO_GGUF).context("cannot load the demo model"),
+/// The model's file and where it lies, or the demo model.
+fn open(args: &ModelArgs) -> anyhow::Result<(Gguf, Option<PathBuf>)> {
+    let path = args.source.path()?;
+    let gguf = match &path {
+        Some(path) => args.file.open(path)?,
+        None => {
+            let mut gguf = Gguf::from_static(demo::DEMO_GGUF).context("cannot load the demo model")?;
+            args.file.apply(&mut gguf)?;
+            gguf
+        }
+    };
+    Ok((gguf, path))
+}
+
+/// A token without a row in the embedding table could be asked for, and never computed.
+fn check_vocabulary(spec: &DecoderSpec, tokenizer: &Tokenizer) -> anyhow::Result<()> {
+    let (num_tokens, num_rows) = (tokenizer.num_tokens(), spec.vocab_size);
+    anyhow::ensure!(
+        num_tokens <= num_rows,
+        "`tokenizer.ggml.tokens` lists {num_tokens} tokens, but `token_embd.weight` has {num_rows} rows: the tokenizer is another model's"
+    );
+    if num_tokens < num_rows {
+        tracing::debug!(num_tokens, num_rows, "the embedding table is padded");
     }
+    Ok(())
 }
 
 /// The command line's template, else the file's.
@@ -91,14 +120,6 @@ fn names(args: &ModelArgs) -> (String, Vec<String>) {
     let mut aliases: Vec<String> = args.alias.iter().filter(|a| !a.is_empty()).cloned().collect();
     aliases.sort();
     aliases.dedup();
-    let id = match (aliases.first(), &args.model) {
-        (Some(alias), _) => alias.clone(),
-        (None, Some(path)) => path.display().to_string(),
-        (None, None) => DEMO_NAME.to_owned(),
-    };
-    (id, aliases)
-}
-
-fn path(args: &ModelArgs) -> String {
-    args.model.as_ref().map_or_else(|| "(embedded)".to_owned(), |path| path.display().to_string())
+    let named = aliases.first().cloned().or_else(|| args.source.name());
+    (named.unwrap_or_else(|| DEMO_NAME.to_owned()), aliases)
 }

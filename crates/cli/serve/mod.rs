@@ -18,13 +18,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::{Bound, ServerConfig};
 use tokio::{runtime::Builder, sync::oneshot};
 
-use crate::logging;
-pub(crate) use args::ServeArgs;
+use crate::{inspect::write_out, logging, source::cache_list};
+pub(crate) use args::{ServeArgs, switch};
 use signals::Signals;
 
 /// Serves until a signal ends it.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     logging::init(args.log_format);
+    if args.model.cache_list {
+        return write_out(&cache_list()?);
+    }
     let config = args.server_config()?;
     // Found now rather than after the model has loaded.
     args.batching.wanted(args.device.default_parallel())?;

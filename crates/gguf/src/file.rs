@@ -1,12 +1,12 @@
 //! An open model: one file or all the files of a split.
 
-use std::{collections::HashMap, fs::File, path::Path};
+use std::{collections::HashMap, path::Path};
 
-use memmap2::Mmap;
 use quant::GgmlType;
 
 use crate::{
-    GgufError, Metadata,
+    GgufError, Metadata, OpenOptions,
+    bytes::Bytes,
     header::{self, TensorEntry},
     split,
 };
@@ -43,33 +43,24 @@ impl TensorInfo {
     }
 }
 
-enum Bytes {
-    Mapped(Mmap),
-    Static(&'static [u8]),
-    Owned(Vec<u8>),
-}
-
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Static(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
 impl Gguf {
     /// Maps a file; the first file of a split opens all its siblings.
     ///
     /// # Errors
     /// [`GgufError`] when a file cannot be read or is not a sound GGUF.
     pub fn open(path: &Path) -> Result<Self, GgufError> {
-        let first = map(path)?;
-        let mut gguf = Self::from_shard(Bytes::Mapped(first))?;
+        Self::open_with(path, OpenOptions::default())
+    }
+
+    /// Opens a file so; the first file of a split opens all its siblings.
+    ///
+    /// # Errors
+    /// [`GgufError`] when a file cannot be read or is not a sound GGUF.
+    pub fn open_with(path: &Path, options: OpenOptions) -> Result<Self, GgufError> {
+        let mut gguf = Self::from_shard(Bytes::open(path, options)?)?;
         let siblings = split::siblings(path, &gguf.metadata)?;
         for (no, sibling) in (1..).zip(&siblings) {
-            gguf.add_sibling(Bytes::Mapped(map(sibling)?), no, siblings.len() as u64 + 1)
+            gguf.add_sibling(Bytes::open(sibling, options)?, no, siblings.len() as u64 + 1)
                 .map_err(|source| GgufError::Sibling { path: sibling.clone(), source: Box::new(source) })?;
         }
         split::check_tensor_count(&gguf.metadata, gguf.tensors.len())?;
@@ -133,6 +124,24 @@ impl Gguf {
         self.shards.iter().map(|s| s.as_slice().len() as u64).sum()
     }
 
+    /// Number of files: more than one for a split.
+    #[must_use]
+    pub fn num_files(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Which of the files a tensor lies in, from 0.
+    #[must_use]
+    pub fn file_of(&self, tensor: &TensorInfo) -> usize {
+        tensor.shard_idx
+    }
+
+    /// Whether all bytes are kept from swapping, as [`OpenOptions::lock`] asks.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.shards.iter().all(Bytes::is_locked)
+    }
+
     /// Bytes of all tensors together.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
@@ -170,12 +179,4 @@ impl Gguf {
         self.shards.push(bytes);
         Ok(header.metadata)
     }
-}
-
-fn map(path: &Path) -> Result<Mmap, GgufError> {
-    let io = |source| GgufError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io)?;
-    // SAFETY: the mapping is read-only and private to this process. A writer that truncates the file while it is
-    // served would fault the process; that is the accepted price of not copying gigabytes, as in llama.cpp.
-    unsafe { Mmap::map(&file) }.map_err(io)
 }

@@ -8,6 +8,8 @@
 //! however large the file; it never panics.
 
 mod builder;
+mod bytes;
+mod check;
 mod cursor;
 mod encode;
 mod error;
@@ -20,6 +22,8 @@ mod value_type;
 mod writer;
 
 pub use builder::Builder;
+pub use bytes::OpenOptions;
+pub use check::BadWeight;
 pub use error::GgufError;
 pub use file::{Gguf, TensorInfo};
 pub use metadata::Metadata;

@@ -5,6 +5,7 @@ mod raw;
 mod split;
 mod tensors;
 mod values;
+mod weights;
 
 use gguf::Gguf;
 

@@ -137,9 +137,10 @@ fn a_busy_hub_is_asked_again() {
 
 fn refused(status: u16, token: Option<&str>) -> String {
     let server = Server::start(move |_| Answer::new(status, "{\"error\":\"no\"}"));
-    let cache = tempfile::tempdir().unwrap();
+    let cache = tempfile::tempdir().expect("a temporary folder");
     let config = HubConfig { token: token.map(str::to_owned), ..config(&server, cache.path()) };
-    Hub::new(config).unwrap().fetch(&model(), None, &mut Silent).unwrap_err().to_string()
+    let hub = Hub::new(config).expect("a sound configuration");
+    hub.fetch(&model(), None, &mut Silent).expect_err("the server refuses").to_string()
 }
 
 #[test]

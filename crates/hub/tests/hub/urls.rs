@@ -17,7 +17,7 @@ fn file_server(versions: bool) -> (Server, Arc<Mutex<Vec<u8>>>) {
     let content = Arc::new(Mutex::new(b"first".to_vec()));
     let shared = Arc::clone(&content);
     let server = Server::start(move |request| {
-        let content = shared.lock().unwrap().clone();
+        let content = shared.lock().expect("no test panicked in it").clone();
         if request.path.starts_with("/gone") {
             return Answer::new(404, "");
         }

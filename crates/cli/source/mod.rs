@@ -1,0 +1,118 @@
+//! Where a model comes from, and how its file is read: the flags that every command with a model shares.
+
+mod file;
+mod override_kv;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use hub::{Hub, HubConfig, ModelRef};
+
+use crate::{numbers::bytes, progress::DownloadBar};
+
+pub(crate) use file::FileArgs;
+
+/// Environment variables that forbid downloads, beside the flag's own.
+const OFFLINE_VARIABLES: [&str; 2] = ["LLAMA_OFFLINE", "HF_HUB_OFFLINE"];
+
+/// Which model: a file, one of the hub's, or a URL.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct SourceArgs {
+    /// The GGUF file; the first one of a split
+    #[arg(short, long, env = "LLAMA_ARG_MODEL")]
+    pub(crate) model: Option<PathBuf>,
+    /// A model of Hugging Face (-hf, -hfr), USER/MODEL or USER/MODEL:QUANT, downloaded where the cache lacks it. Without
+    /// QUANT it is Q4_K_M, else Q8_0, else the first file
+    #[arg(long, value_name = "USER/MODEL[:QUANT]", env = "LLAMA_ARG_HF_REPO", conflicts_with = "model")]
+    pub(crate) hf_repo: Option<ModelRef>,
+    /// One file of --hf-repo (-hff), instead of a quantization
+    #[arg(long, value_name = "FILE", env = "LLAMA_ARG_HF_FILE", requires = "hf_repo")]
+    pub(crate) hf_file: Option<String>,
+    /// The token for gated and private models (-hft)
+    #[arg(long, value_name = "TOKEN", env = "HF_TOKEN", hide_env_values = true)]
+    pub(crate) hf_token: Option<String>,
+    /// A GGUF file to download (-mu); the first one of a split
+    #[arg(long, value_name = "URL", env = "LLAMA_ARG_MODEL_URL", conflicts_with_all = ["model", "hf_repo"])]
+    pub(crate) model_url: Option<String>,
+    /// Never use the network: what was downloaded before, or an error
+    #[arg(long, env = "LLAMA_ARG_OFFLINE", value_parser = super::serve::switch)]
+    pub(crate) offline: bool,
+}
+
+impl SourceArgs {
+    /// Whether any model is named.
+    pub(crate) fn is_given(&self) -> bool {
+        self.model.is_some() || self.hf_repo.is_some() || self.model_url.is_some()
+    }
+
+    /// What the model is called where nothing else names it: as llama-server calls it.
+    pub(crate) fn name(&self) -> Option<String> {
+        let repo = self.hf_repo.as_ref().map(ToString::to_string);
+        repo.or_else(|| self.model_url.clone()).or_else(|| Some(self.model.as_ref()?.display().to_string()))
+    }
+
+    /// The file, downloaded first where that is needed; `None` when no model is named.
+    pub(crate) fn path(&self) -> anyhow::Result<Option<PathBuf>> {
+        Ok(match (&self.hf_repo, &self.model_url) {
+            (Some(model), _) => Some(self.hub()?.fetch(model, self.hf_file.as_deref(), &mut DownloadBar::default())?),
+            (None, Some(url)) => Some(self.hub()?.fetch_url(url, &mut DownloadBar::default())?),
+            (None, None) => self.model.clone(),
+        })
+    }
+
+    fn hub(&self) -> anyhow::Result<Hub> {
+        let is_on = |name: &&str| std::env::var(name).is_ok_and(|text| super::serve::switch(&text) == Ok(true));
+        let offline = self.offline || OFFLINE_VARIABLES.iter().any(is_on);
+        Ok(Hub::new(HubConfig { token: self.hf_token.clone(), offline, ..HubConfig::from_env()? })?)
+    }
+}
+
+/// A table of the models that were downloaded from the hub.
+pub(crate) fn cache_list() -> anyhow::Result<String> {
+    let config = HubConfig::from_env()?;
+    let cache = config.cache.display().to_string();
+    let models = Hub::new(config)?.cached();
+    if models.is_empty() {
+        return Ok(format!("There are no models in `{cache}`.\n"));
+    }
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header(["model", "file", "size"]);
+    for model in models {
+        table.add_row([model.repo, model.file, bytes(model.num_bytes)]);
+    }
+    table.column_mut(2).into_iter().for_each(|column| {
+        column.set_cell_alignment(CellAlignment::Right);
+    });
+    Ok(format!("{cache}\n\n{table}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::SourceArgs;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        source: SourceArgs,
+    }
+
+    fn parse(line: &str) -> Result<SourceArgs, String> {
+        Line::try_parse_from(line.split(' ')).map(|line| line.source).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_model_has_one_source_and_a_name() {
+        assert_eq!(parse("x --model a/b.gguf").unwrap().name().as_deref(), Some("a/b.gguf"));
+        assert_eq!(parse("x --hf-repo u/m:Q8_0").unwrap().name().as_deref(), Some("u/m:Q8_0"));
+        assert!(!parse("x --offline").unwrap().is_given());
+        for line in ["x --model a --hf-repo u/m", "x --model a --model-url http://h/m", "x --hf-file f"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        let error = parse("x --hf-repo ../../etc/passwd").unwrap_err();
+        assert!(error.contains("USER/MODEL"), "{error}");
+    }
+}
