@@ -13,7 +13,7 @@ use cuda::{
         },
     },
 };
-use model::{Activation, DecoderSpec, Ffn, LayerSpec, Mask, Rope, RopeStyle};
+use model::{Activation, DecoderSpec, Ffn, LayerSpec, Mask, Names, Norm, Residual, Rope, RopeStyle};
 
 use crate::support::Bench;
 
@@ -41,32 +41,30 @@ pub(crate) const LAYERS: [Layer; 4] = [
 impl Layer {
     pub(crate) fn attention(&self) -> model::Attention {
         let Self { num_heads, num_kv_heads, head_dim, window, .. } = *self;
-        model::Attention {
-            num_heads,
-            num_kv_heads,
-            head_dim,
-            mask: window.map_or(Mask::Full, |window| Mask::Sliding { window }),
-            rope: Rope { style: RopeStyle::Norm, dim: head_dim, theta: 5e5, linear_factor: 1.0 },
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            qk_norm: false,
-            softcap: None,
-        }
+        let rope = Rope::new(RopeStyle::Norm, head_dim, 5e5);
+        let mask = window.map_or(Mask::Full, |window| Mask::Sliding { window });
+        model::Attention { mask, ..model::Attention::plain(num_heads, num_kv_heads, head_dim, rope) }
     }
 
     /// A model of so many such layers, as far as the cache is concerned.
     pub(crate) fn spec(&self, num_layers: usize) -> DecoderSpec {
         let ffn = Ffn::Gated { size: 32, activation: Activation::Silu };
-        let layer = LayerSpec { attention: self.attention(), ffn, post_norms: false };
+        let layer = LayerSpec { attention: self.attention(), ffn, residual: Residual::PreNorm };
         DecoderSpec {
             arch: "llama",
             name: self.name.to_owned(),
             vocab_size: 32,
             hidden_size: 32,
             context_length: 8192,
+            learned_positions: None,
             embedding_scale: 1.0,
+            norm: Norm::Rms,
             norm_eps: 1e-6,
             layers: vec![layer; num_layers],
+            residual_scale: 1.0,
+            logit_scale: 1.0,
             logit_softcap: None,
+            names: Names::default(),
         }
     }
 }

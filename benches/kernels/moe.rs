@@ -11,7 +11,7 @@ use cuda::{
     },
     repack::PlaneLayout,
 };
-use model::{Activation, Moe};
+use model::Moe;
 use quant::GgmlType;
 
 use crate::support::Bench;
@@ -20,8 +20,7 @@ pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
     for (name, hidden, num_experts, num_used, size) in
         [("qwen3-30b-a3b", 2048, 128, 8, 768), ("mixtral-8x7b", 4096, 8, 2, 14_336)]
     {
-        let spec =
-            Moe { num_experts, num_used, size, activation: Activation::Silu, normalize: true, shared_size: None };
+        let spec = Moe::plain((num_used, num_experts), size);
         let gate = matrix(&bench.gpu, num_experts * size, hidden)?;
         let up = matrix(&bench.gpu, num_experts * size, hidden)?;
         for tokens in [1, 8, 64, 512] {

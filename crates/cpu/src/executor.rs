@@ -40,7 +40,7 @@ impl CpuExecutor {
         let num_threads = options.resolve_threads()?;
         let compute = Compute { pool: ThreadPool::new(num_threads)?, isa: options.isa, precision: options.precision };
         let cache = KvCache::new(&model.spec, options.kv_type, options.num_blocks)?;
-        let forward = Forward::new(&model, compute, cache);
+        let forward = Forward::new(&model, compute, cache, options.max_model_len);
         let (isa, batch) = (options.isa, Batch::default());
         Ok(Self { model, forward, batch, capacity, num_threads, isa, num_launched: 0, output: None })
     }

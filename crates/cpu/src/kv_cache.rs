@@ -17,7 +17,8 @@ pub(crate) struct KvCache {
 /// The keys and values of a layer.
 pub(crate) struct LayerCache {
     pub(crate) keys: Plane,
-    pub(crate) values: Plane,
+    /// `None` where the keys are the values too.
+    values: Option<Plane>,
 }
 
 /// Keys or values of a layer.
@@ -44,17 +45,36 @@ impl KvCache {
             };
             Some(Plane { num_heads: l.attention.num_kv_heads, head_dim: l.attention.head_dim, store })
         };
-        let layers = spec.layers.iter().map(|l| Some(LayerCache { keys: plane(l)?, values: plane(l)? }));
+        let layers = spec.layers.iter().map(|l| {
+            let values = if l.attention.value_cache_size() > 0 { Some(plane(l)?) } else { None };
+            Some(LayerCache { keys: plane(l)?, values })
+        });
         Ok(Self { layers: layers.collect::<Option<_>>().ok_or_else(out_of_memory)? })
     }
 
     /// Bytes of one block over all layers.
     pub(crate) fn block_bytes(spec: &DecoderSpec, kv_type: KvType) -> usize {
-        spec.layers.iter().map(|l| 2 * block_lanes(l)).sum::<usize>() * LANES * kv_type.bytes()
+        let planes = |l: &LayerSpec| if l.attention.value_cache_size() > 0 { 2 } else { 1 };
+        spec.layers.iter().map(|l| planes(l) * block_lanes(l)).sum::<usize>() * LANES * kv_type.bytes()
     }
 
     pub(crate) fn layer_mut(&mut self, idx: usize) -> &mut LayerCache {
         &mut self.layers[idx]
+    }
+}
+
+impl LayerCache {
+    /// Where values are read.
+    pub(crate) fn values(&self) -> &Plane {
+        self.values.as_ref().unwrap_or(&self.keys)
+    }
+
+    /// Stores a token at a slot of the pool; the value is empty where the key is the value too.
+    pub(crate) fn write(&mut self, slot: usize, key: &[f32], value: &[f32]) {
+        self.keys.write(slot, key);
+        if let Some(values) = &mut self.values {
+            values.write(slot, value);
+        }
     }
 }
 

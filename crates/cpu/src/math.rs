@@ -42,6 +42,20 @@ pub(crate) fn tanh(x: f32) -> f32 {
     if x.abs() < 0.1 { (series * square).mul_add(x, x) } else { far }
 }
 
+/// `erf(x)` within 2e-7, by the Chebyshev approximation of `erfc` in Numerical Recipes (section 6.2).
+#[inline(always)]
+pub(crate) fn erf(x: f32) -> f32 {
+    let t = 1.0 / (0.5_f32).mul_add(x.abs(), 1.0);
+    let mut poly = 0.170_872_77;
+    for coefficient in
+        [-0.822_152_23, 1.488_515_9, -1.135_204, 0.278_868_07, -0.186_288_06, 0.096_784_18, 0.374_091_96, 1.000_023_7]
+    {
+        poly = t.mul_add(poly, coefficient);
+    }
+    let erfc = t * exp((-x).mul_add(x, t.mul_add(poly, -1.265_512_2)));
+    (1.0 - erfc).copysign(x)
+}
+
 /// `cap * tanh(x / cap)`.
 #[inline(always)]
 pub(crate) fn softcap(x: f32, cap: f32) -> f32 {
@@ -50,7 +64,7 @@ pub(crate) fn softcap(x: f32, cap: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{exp, softcap, tanh};
+    use super::{erf, exp, softcap, tanh};
 
     fn check(found: f32, expected: f64, bound: f64) {
         let error = (f64::from(found) - expected).abs() / expected.abs();
@@ -69,6 +83,16 @@ mod tests {
         assert_eq!((exp(-1000.0), exp(f32::NEG_INFINITY), exp(100.0)), (0.0, 0.0, f32::INFINITY));
         assert_eq!((exp(0.0), tanh(0.0), tanh(50.0), tanh(-50.0)), (1.0, 0.0, 1.0, -1.0));
         assert!(exp(f32::NAN).is_nan() && tanh(f32::NAN).is_nan());
+        for (x, expected) in [
+            (0.1, 0.112_462_916_018_285),
+            (0.5, 0.520_499_877_813_047),
+            (1.0, 0.842_700_792_949_715),
+            (2.0, 0.995_322_265_018_953),
+        ] {
+            check(erf(x), expected, 2e-6);
+            assert_eq!(erf(-x), -erf(x));
+        }
+        assert!(erf(0.0).abs() < 2e-7 && erf(9.0) == 1.0);
         check(softcap(25.0, 30.0), 30.0 * (25.0_f64 / 30.0).tanh(), 1e-6);
     }
 }

@@ -95,6 +95,10 @@ impl CpuOptions {
             let expected = format!("at most {max_blocks}");
             return Err(CpuError::Option { option: "num_blocks", value: self.num_blocks, expected });
         }
+        if let Some(most) = spec.max_positions().filter(|&most| self.max_model_len > most) {
+            let expected = format!("at most {most}: the model has so many positions");
+            return Err(CpuError::Option { option: "max_model_len", value: self.max_model_len, expected });
+        }
         Ok(Capacity {
             num_blocks: self.num_blocks,
             max_num_seqs: self.max_num_seqs,

@@ -1,32 +1,43 @@
 //! The weights: matrices stay blocks in the mapped file, vectors are decoded once.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use gguf::{Gguf, TensorInfo};
-use model::{DecoderSpec, DecoderWeights};
-use quant::{Format, Isa, Layout, Precision};
+use model::{AttentionWeights, DecoderSpec, DecoderWeights, LatentKeys, Stacked};
+use quant::{Format, GgmlType, Isa, Layout, Precision};
 
 use crate::CpuError;
 
 /// A tensor of the model.
 #[derive(Clone, Debug)]
 pub(crate) struct Weight {
-    tensor: TensorInfo,
+    /// `[columns, rows, matrices]`, as far as there are so many dimensions.
+    shape: Vec<usize>,
     format: &'static Format,
+    store: Store,
     /// Of tensors with one dimension: their values.
     floats: Vec<f32>,
 }
 
+/// Where the blocks lie.
+#[derive(Clone, Debug)]
+enum Store {
+    /// In the file.
+    Mapped(TensorInfo),
+    /// Here: made when the model was loaded.
+    Owned(Vec<u8>),
+}
+
 impl Weight {
-    fn new(gguf: &Gguf, isa: Isa, tensor: &TensorInfo) -> Result<Self, CpuError> {
+    fn new(gguf: &Gguf, isa: Isa, tensor: TensorInfo) -> Result<Self, CpuError> {
         let format = Format::of(tensor.ggml_type)
             .map_err(|source| CpuError::TensorType { tensor: tensor.name.clone(), source })?;
         let mut floats = Vec::new();
         if tensor.shape.len() == 1 {
             floats.resize(tensor.num_weights(), 0.0);
-            format.decode_row(isa, gguf.data(tensor), &mut floats);
+            format.decode_row(isa, gguf.data(&tensor), &mut floats);
         }
-        Ok(Self { tensor: tensor.clone(), format, floats })
+        Ok(Self { shape: tensor.shape.clone(), format, store: Store::Mapped(tensor), floats })
     }
 
     /// The values of a vector.
@@ -36,12 +47,12 @@ impl Weight {
 
     /// Rows of a matrix.
     pub(crate) fn num_rows(&self) -> usize {
-        self.tensor.shape[1]
+        self.shape[1]
     }
 
     /// Columns of a matrix.
     pub(crate) fn num_cols(&self) -> usize {
-        self.tensor.shape[0]
+        self.shape[0]
     }
 
     /// Bytes of a row of a matrix.
@@ -55,14 +66,71 @@ impl Weight {
     }
 
     /// The blocks of some rows of a matrix.
-    pub(crate) fn rows<'a>(&self, gguf: &'a Gguf, rows: std::ops::Range<usize>) -> &'a [u8] {
+    pub(crate) fn rows<'a>(&'a self, gguf: &'a Gguf, rows: Range<usize>) -> &'a [u8] {
         let row_bytes = self.row_bytes();
-        &gguf.data(&self.tensor)[rows.start * row_bytes..rows.end * row_bytes]
+        let bytes = match &self.store {
+            Store::Mapped(tensor) => gguf.data(tensor),
+            Store::Owned(bytes) => bytes,
+        };
+        &bytes[rows.start * row_bytes..rows.end * row_bytes]
     }
 
     /// Decodes a row of a matrix.
     pub(crate) fn decode_row(&self, gguf: &Gguf, isa: Isa, row: usize, out: &mut [f32]) {
         self.format.decode_row(isa, self.rows(gguf, row..row + 1), out);
+    }
+
+    /// Matrices of equal shape, each transposed, one behind the other in single precision.
+    fn transposed(gguf: &Gguf, isa: Isa, matrices: &[Self]) -> Result<Self, CpuError> {
+        let format = Format::of(GgmlType::F32)
+            .map_err(|source| CpuError::TensorType { tensor: "attn_kv_b".to_owned(), source })?;
+        let (num_rows, num_cols) = (matrices[0].num_rows(), matrices[0].num_cols());
+        let mut bytes = vec![0; 4 * matrices.len() * num_rows * num_cols];
+        let mut values = vec![0.0; num_cols];
+        for (matrix, bytes) in matrices.iter().zip(bytes.chunks_exact_mut(4 * num_rows * num_cols)) {
+            for row in 0..num_rows {
+                matrix.decode_row(gguf, isa, row, &mut values);
+                for (col, value) in values.iter().enumerate() {
+                    bytes[4 * (col * num_rows + row)..][..4].copy_from_slice(&value.to_le_bytes());
+                }
+            }
+        }
+        let shape = vec![num_rows, num_cols, matrices.len()];
+        Ok(Self { shape, format, store: Store::Owned(bytes), floats: Vec::new() })
+    }
+}
+
+/// Matrices of equal shape: of experts, of heads.
+#[derive(Clone, Copy)]
+pub(crate) enum Matrices<'a> {
+    /// One behind the other.
+    One(&'a Weight),
+    /// A tensor each.
+    Each(&'a [Weight]),
+}
+
+impl<'a> Matrices<'a> {
+    pub(crate) fn of(stacked: &'a Stacked<Weight>) -> Self {
+        match stacked {
+            Stacked::One(weight) => Self::One(weight),
+            Stacked::Each(weights) => Self::Each(weights),
+        }
+    }
+
+    /// Rows of each.
+    pub(crate) fn num_rows(self) -> usize {
+        match self {
+            Self::One(weight) => weight.num_rows(),
+            Self::Each(weights) => weights[0].num_rows(),
+        }
+    }
+
+    /// The tensor that one of them lies in, and its first row there.
+    pub(crate) fn at(self, idx: usize) -> (&'a Weight, usize) {
+        match self {
+            Self::One(weight) => (weight, idx * weight.num_rows()),
+            Self::Each(weights) => (&weights[idx], 0),
+        }
     }
 }
 
@@ -79,7 +147,14 @@ impl Model {
     pub(crate) fn load(gguf: Arc<Gguf>, isa: Isa) -> Result<Self, CpuError> {
         let spec = model::decoder_spec(&gguf)?;
         let weights = model::resolve_weights(&spec, &gguf)?;
-        let weights = weights.try_map(&mut |tensor| Weight::new(&gguf, isa, tensor))?;
+        let mut weights = weights.try_map(&mut |tensor| Weight::new(&gguf, isa, tensor))?;
+        for layer in &mut weights.layers {
+            if let AttentionWeights::Latent(latent) = &mut layer.attention
+                && let LatentKeys::Transposed(matrices) = &latent.k_b
+            {
+                latent.k_b = LatentKeys::Absorbed(Weight::transposed(&gguf, isa, matrices)?);
+            }
+        }
         let has_blocks = gguf.tensors().iter().any(|t| t.shape.len() > 1 && t.ggml_type.block_len() > 1);
         Ok(Self { spec, weights, gguf, has_blocks })
     }

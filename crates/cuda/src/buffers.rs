@@ -34,9 +34,9 @@ impl Sizes {
             q: widest(|l| l.attention.q_size()),
             qkv: widest(|l| l.attention.q_size() + 2 * l.attention.kv_size()),
             ffn: widest(|l| match l.ffn {
-                Ffn::Gated { size, .. } => size,
+                Ffn::Gated { size, .. } | Ffn::Plain { size, .. } => size,
                 // Of the expert that all tokens pass; the others have buffers of their own.
-                Ffn::Moe(moe) => moe.shared_size.unwrap_or(0),
+                Ffn::Moe(moe) => moe.shared.map_or(0, |shared| shared.size),
             }),
             vocab: spec.vocab_size,
         }

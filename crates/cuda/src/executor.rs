@@ -20,6 +20,7 @@ use crate::{
     memory_plan::Demand,
     ops::{attention::AttentionPlan, sampling::SampleResult},
     profile::{decode_plan, profile},
+    supported,
     weights::{Model, device_bytes},
 };
 
@@ -68,6 +69,7 @@ impl CudaExecutor {
         options.validate()?;
         let gpu = Gpu::open(options.ordinal)?;
         let spec = model::decoder_spec(gguf)?;
+        supported::check(&spec)?;
         let kv_layout = KvLayout::new(&spec, options.kv_type)?;
         let tile_tokens = AttentionPlan::tile_tokens(&spec);
         let limits = BatchLimits {

@@ -4,10 +4,11 @@
 //! layer is nine launches. Nothing here allocates, waits, or depends on values of the step: a decode step can be
 //! captured and replayed.
 
-mod experts;
+pub(crate) mod experts;
 
 use model::{
-    Activation, Attention as AttentionSpec, DecoderSpec, Ffn, FfnWeights, GatedWeights, LayerSpec, Linear, Rope,
+    Activation, Attention as AttentionSpec, AttentionWeights, DecoderSpec, Ffn, FfnWeights, GatedWeights, HeadWeights,
+    LayerSpec, Linear, NormWeights, Rope,
 };
 
 use experts::{ExpertSizes, Experts};
@@ -19,7 +20,7 @@ use crate::{
     device::{Buffer, Device, Span},
     error::CudaError,
     gpu::Gpu,
-    kv_cache::{KvCache, KvType},
+    kv_cache::KvCache,
     ops::{
         act_out::ActOut,
         attention::{Attention, AttentionInputs, AttentionMeta, AttentionWorkspace, DecodeSeqs, HeadShape},
@@ -96,7 +97,7 @@ impl Forward {
     ) -> Result<Self, CudaError> {
         let shapes = head_shapes(&model.spec);
         let max_seqs = layout.seq_lens.len();
-        let (layers, ropes) = layer_ops(gpu, &model, options.kv_type)?;
+        let (layers, ropes) = layer_ops(gpu, &model, options)?;
         Ok(Self {
             device: gpu.device.clone(),
             meta: Buffer::new(&gpu.device, 4 * layout.num_words(), "metadata of steps")?,
@@ -175,8 +176,8 @@ fn head_shapes(spec: &DecoderSpec) -> Vec<HeadShape> {
 /// The kernels of each layer's attention, and the distinct rotations with their frequencies on the device.
 type LayerTables = (Vec<LayerOps>, Vec<(Rope, Buffer)>);
 
-fn layer_ops(gpu: &Gpu, model: &Model, kv_type: KvType) -> Result<LayerTables, CudaError> {
-    let factors = match &model.weights.rope_freqs {
+fn layer_ops(gpu: &Gpu, model: &Model, options: &CudaOptions) -> Result<LayerTables, CudaError> {
+    let factors = match model.weights.rope_factors.select(&model.spec, options.max_model_len) {
         Some(weight) => Some(gpu.device.download(weight.vector())?),
         None => None,
     };
@@ -194,7 +195,7 @@ fn layer_ops(gpu: &Gpu, model: &Model, kv_type: KvType) -> Result<LayerTables, C
                 ropes.len() - 1
             }
         };
-        let attention = Attention::new(gpu, HeadShape::of(&layer.attention), kv_type)?;
+        let attention = Attention::new(gpu, HeadShape::of(&layer.attention), options.kv_type)?;
         layers.push(LayerOps { attention, rope_idx });
     }
     Ok((layers, ropes))
@@ -224,7 +225,7 @@ impl Step<'_> {
             f.ops.embed.run(&f.device, &EmbedCall { matrix, ids, out: f.buffers.hidden.all(), factor })
         })?;
         self.stage(Stage::Norm, |f| {
-            let weight = f.model.weights.layers[0].attn_norm.vector();
+            let weight = norm_weight(&f.model.weights.layers[0].attn_norm);
             let out = self.qkv_inputs(0)?;
             f.ops.rms_norm.run(&f.device, &self.norm(None, Some((weight, out))))
         })
@@ -237,7 +238,8 @@ impl Step<'_> {
             let stride = attn.q_size() + 2 * attn.kv_size();
             let qkv = f.buffers.qkv.rows(self.shape.tokens, stride);
             let mut start = 0;
-            let segments = [&weights.attn_q, &weights.attn_k, &weights.attn_v].map(|linear| {
+            let heads = heads(&weights.attention);
+            let segments = [&heads.q, &heads.k, &heads.v].map(|linear| {
                 let out = qkv.slice(start..qkv.len());
                 start += linear.weight.matrix().rows();
                 segment(linear, out, stride)
@@ -257,10 +259,11 @@ impl Step<'_> {
         let weights = &self.forward.model.weights.layers[layer_idx];
         let inputs = match &weights.ffn {
             FfnWeights::Gated(ffn) => self.gated_inputs(ffn)?,
+            FfnWeights::Plain(_) => unreachable!("`supported` refuses them"),
             FfnWeights::Moe(_) => self.expert_inputs()?,
         };
         self.stage(Stage::Norm, |f| {
-            let norm = (weights.ffn_norm.vector(), inputs);
+            let norm = (norm_weight(&weights.ffn_norm), inputs);
             f.ops.rms_norm.run(&f.device, &self.norm(Some(&weights.post_attention_norm), Some(norm)))
         })?;
         match (&self.spec(layer_idx).ffn, &weights.ffn) {
@@ -275,7 +278,7 @@ impl Step<'_> {
         self.stage(Stage::Norm, |f| {
             // The norm of the next layer's attention; after the last layer only the addition is left.
             let norm = match f.model.weights.layers.get(layer_idx + 1) {
-                Some(next) => Some((next.attn_norm.vector(), self.qkv_inputs(layer_idx + 1)?)),
+                Some(next) => Some((norm_weight(&next.attn_norm), self.qkv_inputs(layer_idx + 1)?)),
                 None => None,
             };
             f.ops.rms_norm.run(&f.device, &self.norm(Some(&weights.post_ffw_norm), norm))
@@ -320,7 +323,7 @@ impl Step<'_> {
         let inputs = f.buffers.act_logits.out(kind, rows, spec.hidden_size)?;
         self.stage(Stage::OutputNorm, |f| {
             let picked = f.array(&f.layout.logit_tokens, rows);
-            let norm = Some((f.model.weights.output_norm.vector(), inputs));
+            let norm = Some((f.model.weights.output_norm.weight.vector(), inputs));
             let call = RmsNormCall { rows: Rows::Picked(picked), ..self.norm(None, norm) };
             f.ops.rms_norm.run(&f.device, &call)
         })?;
@@ -345,11 +348,11 @@ impl Step<'_> {
     }
 
     /// The call that adds the branch (normed, where it has a weight) and norms the sum.
-    fn norm(&self, branch: Option<&Option<Weight>>, norm: Option<(Span<f32>, ActOut)>) -> RmsNormCall {
+    fn norm(&self, branch: Option<&Option<NormWeights<Weight>>>, norm: Option<(Span<f32>, ActOut)>) -> RmsNormCall {
         let (f, spec) = (self.forward, &self.forward.model.spec);
         let branch = branch.map(|weight| Branch {
             values: f.buffers.branch.rows(self.shape.tokens, spec.hidden_size),
-            weight: weight.as_ref().map(Weight::vector),
+            weight: weight.as_ref().map(|norm| norm.weight.vector()),
         });
         RmsNormCall {
             x: f.buffers.hidden.rows(self.shape.tokens, spec.hidden_size),
@@ -375,8 +378,8 @@ impl Step<'_> {
 
     fn qkv_inputs(&self, layer_idx: usize) -> Result<ActOut, CudaError> {
         let f = self.forward;
-        let weights = &f.model.weights.layers[layer_idx];
-        let matrices = [&weights.attn_q, &weights.attn_k, &weights.attn_v];
+        let weights = heads(&f.model.weights.layers[layer_idx].attention);
+        let matrices = [&weights.q, &weights.k, &weights.v];
         self.act(&f.buffers.act_hidden, &matrices, f.model.spec.hidden_size)
     }
 
@@ -389,13 +392,13 @@ impl Step<'_> {
     fn rope_inputs(&self, layer_idx: usize) -> RopeKvInputs<'_> {
         let (f, tokens) = (self.forward, self.shape.tokens);
         let attention = &self.spec(layer_idx).attention;
-        let weights = &f.model.weights.layers[layer_idx];
+        let weights = heads(&f.model.weights.layers[layer_idx].attention);
         RopeKvInputs {
             attention,
             norm_eps: f.model.spec.norm_eps,
             qkv: f.buffers.qkv.rows(tokens, attention.q_size() + 2 * attention.kv_size()),
-            q_norm: weights.attn_q_norm.as_ref().map(Weight::vector),
-            k_norm: weights.attn_k_norm.as_ref().map(Weight::vector),
+            q_norm: weights.q_norm.as_ref().map(Weight::vector),
+            k_norm: weights.k_norm.as_ref().map(Weight::vector),
             inv_freqs: f.ropes[f.layers[layer_idx].rope_idx].1.all(),
             positions: f.array(&f.layout.positions, tokens),
             slot_mapping: f.array(&f.layout.slot_mapping, tokens),
@@ -442,6 +445,18 @@ impl Step<'_> {
             tiles: f.array(&layout.tiles, num_tiles),
         }
     }
+}
+
+/// The matrices of queries, keys and values.
+pub(crate) fn heads(weights: &AttentionWeights<Weight>) -> &HeadWeights<Weight> {
+    match weights {
+        AttentionWeights::Heads(heads) => heads,
+        AttentionWeights::Latent(_) => unreachable!("`supported` refuses them"),
+    }
+}
+
+fn norm_weight(norm: &Option<NormWeights<Weight>>) -> Span<f32> {
+    norm.as_ref().expect("`supported` refuses layers without this norm").weight.vector()
 }
 
 /// A matrix with its bias, written `stride` apart.

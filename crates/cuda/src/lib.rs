@@ -17,6 +17,7 @@ mod options;
 mod profile;
 pub mod repack;
 mod stage;
+mod supported;
 mod weights;
 
 pub use bandwidth::copy_bandwidth;

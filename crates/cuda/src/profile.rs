@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use exec::{Capacity, SampleSpec, SeqStep, StageTime, StepPlan};
-use model::{Ffn, FfnWeights, GatedWeights, MoeWeights};
+use model::{ExpertLinear, Ffn, FfnWeights, GatedWeights, MoeWeights};
 use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
 
 use crate::{
     device::{Event, Graph},
     error::CudaError,
-    forward::{Forward, StepShape},
+    forward::{Forward, StepShape, experts::stacked, heads},
     ops::matmul::Matrix,
     stage::Stage,
     weights::Weight,
@@ -76,27 +76,29 @@ fn time(forward: &Forward, graph: &Graph) -> Result<f64, CudaError> {
 /// Weights, keys and values that a stage reads, over all layers; `kv_tokens` over all sequences.
 fn stage_bytes(forward: &Forward, stage: Stage, (num_tokens, kv_tokens): (usize, usize)) -> usize {
     let matrix = |weight: &Weight| Matrix::layout(weight.matrix()).read_bytes();
+    let expert_bytes = |linear: &ExpertLinear<Weight>| Matrix::layout(stacked(linear)).read_bytes();
     let layers = &forward.model.weights.layers;
     match stage {
         Stage::Qkv => {
-            layers.iter().map(|l| matrix(&l.attn_q.weight) + matrix(&l.attn_k.weight) + matrix(&l.attn_v.weight)).sum()
+            let heads = layers.iter().map(|l| heads(&l.attention));
+            heads.map(|heads| matrix(&heads.q.weight) + matrix(&heads.k.weight) + matrix(&heads.v.weight)).sum()
         }
         Stage::Attention => kv_tokens * forward.cache.bytes_per_token(),
         Stage::AttnOutput => layers.iter().map(|l| matrix(&l.attn_output.weight)).sum(),
         Stage::Router => layers
             .iter()
             .map(|l| match &l.ffn {
-                FfnWeights::Gated(_) => 0,
-                FfnWeights::Moe(moe) => matrix(&moe.router),
+                FfnWeights::Gated(_) | FfnWeights::Plain(_) => 0,
+                FfnWeights::Moe(moe) => matrix(&moe.router.weight),
             })
             .sum(),
         Stage::GateUp => ffn_bytes(
             forward,
             num_tokens,
             |ffn| matrix(&ffn.gate.weight) + matrix(&ffn.up.weight),
-            |moe| matrix(&moe.gate) + matrix(&moe.up),
+            |moe| expert_bytes(&moe.gate) + expert_bytes(&moe.up),
         ),
-        Stage::FfnDown => ffn_bytes(forward, num_tokens, |ffn| matrix(&ffn.down.weight), |moe| matrix(&moe.down)),
+        Stage::FfnDown => ffn_bytes(forward, num_tokens, |ffn| matrix(&ffn.down.weight), |moe| expert_bytes(&moe.down)),
         Stage::Logits => forward.model.output().layout().read_bytes(),
         Stage::Embed
         | Stage::Norm
@@ -124,7 +126,7 @@ fn ffn_bytes(
                 + experts(weights) / moe.num_experts * read
         }
         (_, FfnWeights::Gated(weights)) => dense(weights),
-        (Ffn::Gated { .. }, FfnWeights::Moe(_)) => 0,
+        (_, FfnWeights::Plain(_) | FfnWeights::Moe(_)) => 0,
     });
     bytes.sum()
 }

@@ -10,6 +10,7 @@ use crate::{
     gpu::Gpu,
     ops::matmul::{Matrix, Uploader},
     repack::PlaneLayout,
+    supported,
 };
 
 /// The rows of an expert are a multiple of this: whole tiles of the kernels.
@@ -62,9 +63,10 @@ impl Model {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self, CudaError> {
         let tensors = model::resolve_weights(&spec, gguf)?;
+        supported::check_weights(&spec, &tensors)?;
         let mut uploader = Uploader::new(gpu)?;
         let weights = tensors.try_map(&mut |tensor| {
-            let weight = load_tensor(gpu, &mut uploader, gguf, tensor)?;
+            let weight = load_tensor(gpu, &mut uploader, gguf, &tensor)?;
             progress(tensor.num_bytes);
             Ok::<_, CudaError>(weight)
         })?;

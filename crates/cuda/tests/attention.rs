@@ -177,6 +177,7 @@ impl<'a> Step<'a> {
         let first = match spec.mask {
             Mask::Full => 0,
             Mask::Sliding { window } => (position + 1).saturating_sub(window),
+            Mask::Chunked { chunk } => position / chunk * chunk,
         };
         for (head, out) in out.chunks_mut(spec.head_dim).enumerate() {
             let query = &self.queries[token * spec.q_size() + head * spec.head_dim..][..spec.head_dim];

@@ -22,6 +22,7 @@ fn activation(kind: Activation, x: f64) -> f64 {
             let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
             x / (1.0 + (-2.0 * u).exp())
         }
+        Activation::Gelu | Activation::ClampedSwiglu => panic!("{kind:?} has no kernel"),
     }
 }
 

@@ -11,7 +11,7 @@ use cuda::{
         },
     },
 };
-use model::{Activation, Moe};
+use model::Moe;
 use quant::{GgmlType, f16_to_f32, f32_to_f16};
 
 use crate::{
@@ -25,7 +25,7 @@ const SUM_ERROR: f64 = 1e-5;
 const PROB_ERROR: f64 = 1e-5;
 
 fn spec(num_experts: usize, num_used: usize, normalize: bool) -> Moe {
-    Moe { num_experts, num_used, size: 16, activation: Activation::Silu, normalize, shared_size: None }
+    Moe { normalize, ..Moe::plain((num_used, num_experts), 16) }
 }
 
 /// Routes on the device with their memory.

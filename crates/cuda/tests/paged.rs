@@ -7,7 +7,7 @@ use cuda::{
     kv_cache::{KvCache, KvLayout},
     ops::rope::{RopeKv, RopeKvInputs},
 };
-use model::{Activation, Attention, DecoderSpec, Ffn, LayerSpec, Mask, Rope, RopeStyle};
+use model::{Activation, Attention, DecoderSpec, Ffn, LayerSpec, Names, Norm, Residual, Rope};
 use quant::{f16_to_f32, f32_to_f16};
 
 use crate::support::{Random, poisoned, upload};
@@ -18,32 +18,28 @@ pub(crate) const LAYER: usize = 1;
 
 /// A layer that leaves queries and keys as they are.
 pub(crate) fn plain_attention(num_heads: usize, num_kv_heads: usize, head_dim: usize) -> Attention {
-    Attention {
-        num_heads,
-        num_kv_heads,
-        head_dim,
-        mask: Mask::Full,
-        rope: Rope { style: RopeStyle::Neox, dim: 0, theta: 1e4, linear_factor: 1.0 },
-        scale: 1.0,
-        qk_norm: false,
-        softcap: None,
-    }
+    Attention { scale: 1.0, ..Attention::plain(num_heads, num_kv_heads, head_dim, Rope::none()) }
 }
 
 /// A model of two such layers, as far as the cache is concerned.
 pub(crate) fn spec(attention: &Attention) -> DecoderSpec {
     let ffn = Ffn::Gated { size: 32, activation: Activation::Silu };
-    let layer = LayerSpec { attention: attention.clone(), ffn, post_norms: false };
+    let layer = LayerSpec { attention: attention.clone(), ffn, residual: Residual::PreNorm };
     DecoderSpec {
         arch: "llama",
         name: String::new(),
         vocab_size: 32,
         hidden_size: 32,
         context_length: 4096,
+        learned_positions: None,
         embedding_scale: 1.0,
+        norm: Norm::Rms,
         norm_eps: 1e-6,
         layers: vec![layer.clone(), layer],
+        residual_scale: 1.0,
+        logit_scale: 1.0,
         logit_softcap: None,
+        names: Names::default(),
     }
 }
 

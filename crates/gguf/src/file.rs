@@ -1,6 +1,6 @@
 //! An open model: one file or all the files of a split.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, ops::Range, path::Path};
 
 use quant::GgmlType;
 
@@ -40,6 +40,28 @@ impl TensorInfo {
     #[must_use]
     pub fn num_weights(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Some rows as a tensor of their own: of a matrix, of all matrices that lie one behind the other, or, where there
+    /// is one dimension, some elements. `None` when there are no such rows, or when elements share a block.
+    #[must_use]
+    pub fn rows(&self, rows: Range<usize>) -> Option<Self> {
+        let (num_rows, row_shape) = match &self.shape[..] {
+            [num_elements] => (*num_elements, None),
+            [columns, rows @ ..] => (rows.iter().product(), Some(*columns)),
+            [] => return None,
+        };
+        let fits = rows.start < rows.end && rows.end <= num_rows && self.num_bytes.is_multiple_of(num_rows);
+        if !fits || (row_shape.is_none() && self.ggml_type.block_len() > 1) {
+            return None;
+        }
+        let row_bytes = self.num_bytes / num_rows;
+        Some(Self {
+            shape: row_shape.into_iter().chain([rows.len()]).collect(),
+            num_bytes: row_bytes * rows.len(),
+            offset: self.offset + row_bytes * rows.start,
+            ..self.clone()
+        })
     }
 }
 

@@ -9,10 +9,12 @@ pub enum ModelError {
     #[error(transparent)]
     Gguf(#[from] GgufError),
     /// An architecture without a file in `arch/`.
-    #[error("architecture `{found}` is not supported; supported are {supported}")]
+    #[error("architecture `{found}` is not supported; the nearest is `{nearest}`; supported are {supported}")]
     UnknownArchitecture {
         /// What `general.architecture` says.
         found: String,
+        /// The name that we know with the fewest letters changed.
+        nearest: &'static str,
         /// The names we know.
         supported: String,
     },
@@ -38,6 +40,14 @@ pub enum ModelError {
         found: Vec<usize>,
         /// The shape that the metadata asks for.
         expected: Vec<usize>,
+    },
+    /// Rows of a tensor that holds several matrices cannot be told apart.
+    #[error("tensor `{name}`: rows {rows:?} are no whole blocks")]
+    Rows {
+        /// The tensor.
+        name: String,
+        /// Rows wanted.
+        rows: std::ops::Range<usize>,
     },
     /// Tensors that nothing reads: the file is of another architecture than it says.
     #[error("{count} tensors do not belong to a `{arch}` model, the first is `{first}`")]

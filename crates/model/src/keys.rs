@@ -1,6 +1,6 @@
 //! Metadata lookups under the prefix of an architecture.
 
-use gguf::{GgufError, Metadata};
+use gguf::{Array, GgufError, Metadata, Value};
 
 use crate::ModelError;
 
@@ -42,6 +42,26 @@ impl Keys<'_> {
     /// A positive number that must be there.
     pub(crate) fn require_positive(&self, suffix: &str) -> Result<f32, ModelError> {
         self.positive(suffix)?.ok_or_else(|| GgufError::MissingKey(self.key(suffix)).into())
+    }
+
+    /// A non-negative integer, of any size.
+    pub(crate) fn uint(&self, suffix: &str) -> Result<Option<u64>, ModelError> {
+        Ok(self.metadata.uint(&self.key(suffix))?)
+    }
+
+    /// An array of so many booleans; `Ok(None)` when the key is absent or no array.
+    pub(crate) fn flags(&self, suffix: &str, len: usize) -> Result<Option<Vec<bool>>, ModelError> {
+        let key = self.key(suffix);
+        let flags = match self.metadata.get(&key) {
+            Some(Value::Array(Array::Bool(flags))) => flags.clone(),
+            Some(Value::Array(Array::Uint(flags))) => flags.iter().map(|flag| *flag != 0).collect(),
+            Some(Value::Array(Array::Int(flags))) => flags.iter().map(|flag| *flag != 0).collect(),
+            _ => return Ok(None),
+        };
+        match flags.len() {
+            n if n == len => Ok(Some(flags)),
+            n => Err(GgufError::invalid(key, format!("an array of {n}"), format!("one of {len} layers")).into()),
+        }
     }
 
     pub(crate) fn str(&self, suffix: &str) -> Result<Option<&str>, ModelError> {

@@ -4,16 +4,23 @@
 //! is one file in `arch/` and one line in its registry; a new kind of layer is a new enum variant.
 
 mod arch;
+mod attention;
 mod error;
+mod ffn;
 mod keys;
+mod resolve;
 mod rope;
 mod spec;
 mod weights;
 
 pub use arch::{decoder_spec, supported_architectures};
+pub use attention::{Attention, Latent, Mask, QkNorm, Temperature};
 pub use error::ModelError;
-pub use rope::{Rope, RopeStyle};
-pub use spec::{Activation, Attention, DecoderSpec, Ffn, LayerSpec, Mask, Moe};
+pub use ffn::{Activation, ExpertGroups, Ffn, GroupScore, Moe, Scoring, Shared, SharedWeight, Weighted};
+pub use resolve::resolve_weights;
+pub use rope::{Rope, RopeScaling, RopeStyle, Yarn};
+pub use spec::{DecoderSpec, LayerSpec, Names, Norm, Residual};
 pub use weights::{
-    DecoderWeights, FfnWeights, GatedWeights, LayerWeights, Linear, MoeWeights, SharedExpert, resolve_weights,
+    AttentionWeights, DecoderWeights, ExpertLinear, FfnWeights, GatedWeights, HeadWeights, LatentKeys, LatentWeights,
+    LayerWeights, Linear, MoeWeights, NormWeights, PlainWeights, RopeFactors, SharedExpert, Stacked,
 };

@@ -1,6 +1,10 @@
 //! Rotary position embedding: which pairs rotate, and how fast.
 
-use crate::{ModelError, keys::Keys};
+mod scaling;
+
+pub use scaling::{RopeScaling, Yarn};
+
+pub(crate) use scaling::read_scaling;
 
 /// Which elements of a head form a rotating pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,51 +20,54 @@ pub enum RopeStyle {
 pub struct Rope {
     /// Which elements form a pair.
     pub style: RopeStyle,
-    /// Rotated elements at the start of each head; even, at most the head size.
+    /// Rotated elements at the start of each head; even, at most the head size. With 0 nothing is rotated.
     pub dim: usize,
     /// The base of the geometric progression of wavelengths.
     pub theta: f32,
-    /// Positions are divided by this (linear scaling); `1` is off.
-    pub linear_factor: f32,
+    /// How the rotation is slowed down for long contexts.
+    pub scaling: RopeScaling,
+    /// Cosines and sines are multiplied by this, and so are the rotated elements of queries and keys.
+    pub magnitude: f32,
 }
 
 impl Rope {
-    /// Angle per position of each pair, `[dim / 2]`: `theta^(-2i/dim) / linear_factor / factors[i]`.
+    /// A rotation without scaling.
+    #[must_use]
+    pub fn new(style: RopeStyle, dim: usize, theta: f32) -> Self {
+        Self { style, dim, theta, scaling: RopeScaling::None, magnitude: 1.0 }
+    }
+
+    /// No rotation.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(RopeStyle::Norm, 0, 1.0)
+    }
+
+    /// Angle per position of each pair, `[dim / 2]`: `theta^(-2i/dim) / factors[i]`, slowed down as `scaling` says.
     ///
-    /// `factors` is the tensor `rope_freqs.weight` where the file has one (llama 3 scaling).
+    /// `factors` is the tensor that [`crate::RopeFactors::select`] gives, where the file has one.
     #[must_use]
     pub fn inv_freqs(&self, factors: Option<&[f32]>) -> Vec<f32> {
         (0..self.dim / 2)
             .map(|i| {
                 let exponent = -2.0 * i as f64 / self.dim as f64;
                 let factor = factors.map_or(1.0, |f| f64::from(f[i]));
-                (f64::from(self.theta).powf(exponent) / f64::from(self.linear_factor) / factor) as f32
+                let freq = f64::from(self.theta).powf(exponent) / factor;
+                (freq * self.scaling.slowdown(self, i)) as f32
             })
             .collect()
     }
 }
 
-/// Reads the scaling that applies to all layers with the full context.
-pub(crate) fn linear_factor(keys: &Keys<'_>) -> Result<f32, ModelError> {
-    match keys.str("rope.scaling.type")? {
-        None | Some("none" | "") => Ok(1.0),
-        Some("linear") => Ok(keys.positive("rope.scaling.factor")?.unwrap_or(1.0)),
-        Some(other) => Err(ModelError::Unsupported {
-            key: keys.key("rope.scaling.type"),
-            found: format!("`{other}`"),
-            supported: "`none`, `linear`".to_owned(),
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Rope, RopeStyle};
+    use super::{Rope, RopeScaling, RopeStyle};
 
     #[test]
     fn inv_freqs_fall_geometrically_and_divide_by_factors() {
-        let rope = Rope { style: RopeStyle::Neox, dim: 4, theta: 100.0, linear_factor: 2.0 };
+        let rope = Rope { scaling: RopeScaling::Linear { factor: 2.0 }, ..Rope::new(RopeStyle::Neox, 4, 100.0) };
         assert_eq!(rope.inv_freqs(None), vec![0.5, 0.05]);
         assert_eq!(rope.inv_freqs(Some(&[1.0, 5.0])), vec![0.5, 0.01]);
+        assert!(Rope::none().inv_freqs(Some(&[2.0])).is_empty());
     }
 }

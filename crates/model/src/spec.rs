@@ -1,6 +1,6 @@
 //! The decoder as data. Closed enums: an executor's `match` fails to compile when a kind is added.
 
-use crate::Rope;
+use crate::{Attention, Ffn};
 
 /// A decoder-only transformer.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,113 +15,102 @@ pub struct DecoderSpec {
     pub hidden_size: usize,
     /// The longest sequence the model was trained for, in tokens.
     pub context_length: usize,
+    /// Rows of a table of learned vectors, one a position, that are added to the token embeddings (GPT-2). No sequence
+    /// can be longer.
+    pub learned_positions: Option<usize>,
     /// Token embeddings are multiplied by this.
     pub embedding_scale: f32,
-    /// Epsilon of every RMS norm.
+    /// The kind of every norm of the residual stream.
+    pub norm: Norm,
+    /// Epsilon of every norm.
     pub norm_eps: f32,
     /// The layers, first to last.
     pub layers: Vec<LayerSpec>,
+    /// The blocks' outputs are multiplied by this before they are added to the residual stream (Granite).
+    pub residual_scale: f32,
+    /// Logits are multiplied by this, before the softcap.
+    pub logit_scale: f32,
     /// Logits become `cap * tanh(logits / cap)`.
     pub logit_softcap: Option<f32>,
+    /// What the file calls some tensors.
+    pub names: Names,
 }
 
-/// One layer: attention, then feed-forward, each normed before and added to the residual stream.
+/// How the residual stream is normed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// `x / sqrt(mean(x^2) + eps) * weight`.
+    Rms,
+    /// `(x - mean(x)) / sqrt(var(x) + eps) * weight`.
+    Layer,
+    /// The same `+ bias`.
+    LayerWithBias,
+}
+
+/// One layer: an attention block and a feed-forward block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerSpec {
     /// The attention block.
     pub attention: Attention,
     /// The feed-forward block.
     pub ffn: Ffn,
-    /// Whether the blocks' outputs are normed too, before they are added (Gemma).
-    pub post_norms: bool,
+    /// Where the norms stand and what is added to the residual stream.
+    pub residual: Residual,
 }
 
-/// Grouped-query attention.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Attention {
-    /// Query heads.
-    pub num_heads: usize,
-    /// Key and value heads; divides `num_heads`.
-    pub num_kv_heads: usize,
-    /// Elements of a head (query, key and value).
-    pub head_dim: usize,
-    /// Which earlier positions a token sees.
-    pub mask: Mask,
-    /// Position embedding of queries and keys.
-    pub rope: Rope,
-    /// Queries are multiplied by this.
-    pub scale: f32,
-    /// Whether each query and key head is RMS-normed before the rotation.
-    pub qk_norm: bool,
-    /// Scores become `cap * tanh(scores / cap)`.
-    pub softcap: Option<f32>,
-}
-
-/// Which earlier positions a token sees.
+/// How the blocks are normed and joined to the residual stream `x`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mask {
-    /// All of them.
-    Full,
-    /// The last `window` tokens, itself included.
-    Sliding {
-        /// Tokens seen.
-        window: usize,
-    },
+pub enum Residual {
+    /// `x += attn(norm(x)); x += ffn(norm(x))`.
+    PreNorm,
+    /// `x += norm(attn(norm(x))); x += norm(ffn(norm(x)))` (Gemma, GLM 4).
+    SandwichNorm,
+    /// `x += norm(attn(x)); x += norm(ffn(x))` (OLMo 2, EXAONE 4).
+    PostNorm,
+    /// `n = norm(x); x += attn(n) + ffn(n)` (Command R, Falcon 7B).
+    Parallel,
+    /// `x += attn(norm(x)) + ffn(norm(x))`, each norm with its own weights (Falcon 40B).
+    ParallelNorms,
 }
 
-/// The feed-forward block.
+/// What the file calls the tensors whose names differ between architectures, without `blk.N.` and `.weight`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ffn {
-    /// `down(activation(gate(x)) * up(x))`.
-    Gated {
-        /// Width of the inner layer.
-        size: usize,
-        /// The gate's activation.
-        activation: Activation,
-    },
-    /// A mixture of experts: each token passes the few that its router prefers.
-    Moe(Moe),
+pub struct Names {
+    /// The norm before attention.
+    pub attn_norm: &'static str,
+    /// The norm before the feed-forward block.
+    pub ffn_norm: &'static str,
 }
 
-/// A mixture of gated experts. The router's logits become probabilities by a softmax over all experts; a token's output
-/// is the sum of its most probable experts' outputs times their weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moe {
-    /// Experts to choose from.
-    pub num_experts: usize,
-    /// Experts that each token passes; of equally probable ones those that stand first.
-    pub num_used: usize,
-    /// Width of an expert's inner layer.
-    pub size: usize,
-    /// The experts' activation.
-    pub activation: Activation,
-    /// Whether the chosen experts' probabilities are divided by their sum to be weights; else they are the weights.
-    pub normalize: bool,
-    /// Width of the inner layer of one more expert that every token passes, with a weight of its own: the sigmoid of a
-    /// dot product.
-    pub shared_size: Option<usize>,
+impl Default for Names {
+    fn default() -> Self {
+        Self { attn_norm: "attn_norm", ffn_norm: "ffn_norm" }
+    }
 }
 
-/// The activation of a gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `x * sigmoid(x)`.
-    Silu,
-    /// The tanh approximation of GELU.
-    GeluTanh,
-}
-
-impl Attention {
-    /// Width of all query heads.
+impl Residual {
+    /// Whether attention's input is normed.
     #[must_use]
-    pub fn q_size(&self) -> usize {
-        self.num_heads * self.head_dim
+    pub fn norms_attention(self) -> bool {
+        self != Self::PostNorm
     }
 
-    /// Width of all key (or value) heads.
+    /// Whether the feed-forward block's input is normed by weights of its own.
     #[must_use]
-    pub fn kv_size(&self) -> usize {
-        self.num_kv_heads * self.head_dim
+    pub fn norms_ffn(self) -> bool {
+        matches!(self, Self::PreNorm | Self::SandwichNorm | Self::ParallelNorms)
+    }
+
+    /// Whether the blocks' outputs are normed.
+    #[must_use]
+    pub fn norms_outputs(self) -> bool {
+        matches!(self, Self::SandwichNorm | Self::PostNorm)
+    }
+
+    /// Whether both blocks read the residual stream as it was before the layer.
+    #[must_use]
+    pub fn is_parallel(self) -> bool {
+        matches!(self, Self::Parallel | Self::ParallelNorms)
     }
 }
 
@@ -129,6 +118,12 @@ impl DecoderSpec {
     /// Elements of keys and values that one token leaves in the KV cache, over all layers.
     #[must_use]
     pub fn kv_elements_per_token(&self) -> usize {
-        self.layers.iter().map(|l| 2 * l.attention.kv_size()).sum()
+        self.layers.iter().map(|l| l.attention.kv_size() + l.attention.value_cache_size()).sum()
+    }
+
+    /// The longest sequence that can be computed, where there is a limit.
+    #[must_use]
+    pub fn max_positions(&self) -> Option<usize> {
+        self.learned_positions
     }
 }

@@ -1,4 +1,4 @@
-//! Attention over paged keys and values: causal, grouped heads, with an optional window and softcap.
+//! Attention over paged keys and values: causal, grouped heads, with an optional window, softcap and sinks.
 //!
 //! A task takes one KV head of one sequence for a tile of its tokens. It walks the blocks once, keeping for each query
 //! the running maximum, the sum of exponentials and the weighted values ("online softmax"); a block's keys are read
@@ -50,29 +50,31 @@ struct Task {
     tokens: std::ops::Range<usize>,
 }
 
-/// Attends the queries, `[num_tokens, num_heads, head_dim]`, to the cache, which holds the step's own keys already.
+/// Attends the queries, `[num_tokens, num_heads, head_dim]`, to the cache, which holds the step's own keys already. `sinks`
+/// are scores that take part in each head's softmax without a value, `[num_heads]` or none.
 pub(crate) fn attention(
     compute: &mut Compute,
-    spec: &Attention,
+    (spec, sinks): (&Attention, &[f32]),
     (batch, cache): (&Batch, &LayerCache),
     queries: &[f32],
     out: &mut Activations,
 ) {
-    out.resize(batch.num_tokens(), spec.q_size());
+    let gathered = spec.gathered_dim();
+    out.resize(batch.num_tokens(), spec.num_heads * gathered);
     let (isa, stride) = (compute.isa, out.stride());
     let tasks = tasks(batch, spec.num_kv_heads);
     let out = Disjoint::new(out.floats_mut());
     compute.pool.run(tasks.len(), |task, scratch| {
         let task = &tasks[task];
         let head_lanes = cache.keys.head_lanes();
-        scratch.attention.start(spec, task, queries);
+        scratch.attention.start((spec, sinks), task, (batch, queries));
         scratch.attend(isa, spec, task, (batch, cache));
         let group = spec.num_heads / spec.num_kv_heads;
         for (idx, sums) in scratch.attention.sums.chunks_exact(head_lanes).enumerate() {
             let (token, head) = (task.tokens.start + idx / group, task.kv_head * group + idx % group);
-            let start = token * stride + head * spec.head_dim;
+            let start = token * stride + head * gathered;
             // SAFETY: each token and head belongs to one row of one task.
-            let out = unsafe { out.slice(start..start + spec.head_dim) };
+            let out = unsafe { out.slice(start..start + gathered) };
             let inverse = 1.0 / scratch.attention.rows[idx].weight;
             out.iter_mut().zip(as_floats(sums)).for_each(|(out, sum)| *out = sum * inverse);
         }
@@ -94,7 +96,7 @@ fn tasks(batch: &Batch, num_kv_heads: usize) -> Vec<Task> {
 
 impl Tile {
     /// Takes in a task's queries.
-    fn start(&mut self, spec: &Attention, task: &Task, queries: &[f32]) {
+    fn start(&mut self, (spec, sinks): (&Attention, &[f32]), task: &Task, (batch, queries): (&Batch, &[f32])) {
         let group = spec.num_heads / spec.num_kv_heads;
         let (num_rows, head_lanes) = (task.tokens.len() * group, spec.head_dim.div_ceil(LANES));
         let row = Row { max: f32::NEG_INFINITY, weight: 0.0, scores: [0.0; BLOCK_SIZE], visible: 0..0 };
@@ -107,7 +109,12 @@ impl Tile {
         for (idx, lanes) in self.queries.chunks_exact_mut(head_lanes).enumerate() {
             let (token, head) = (task.tokens.start + idx / group, task.kv_head * group + idx % group);
             let query = &queries[(token * spec.num_heads + head) * spec.head_dim..][..spec.head_dim];
-            as_floats_mut(lanes).iter_mut().zip(query).for_each(|(out, x)| *out = x * spec.scale);
+            let temperature = spec.temperature.map_or(1.0, |temperature| temperature.at(batch.positions[token]));
+            let scale = spec.scale * temperature;
+            as_floats_mut(lanes).iter_mut().zip(query).for_each(|(out, x)| *out = x * scale);
+            if let Some(&sink) = sinks.get(head) {
+                (self.rows[idx].max, self.rows[idx].weight) = (sink, 1.0);
+            }
         }
     }
 }
@@ -122,6 +129,7 @@ impl Scratch {
             match spec.mask {
                 Mask::Full => 0..end,
                 Mask::Sliding { window } => end.saturating_sub(window)..end,
+                Mask::Chunked { chunk } => (end - 1) / chunk * chunk..end,
             }
         };
         let first_block = visible(task.tokens.start).start / BLOCK_SIZE;
@@ -136,7 +144,7 @@ impl Scratch {
                 let offset = |position: usize| position.saturating_sub(block_idx * BLOCK_SIZE).min(BLOCK_SIZE);
                 row.visible = offset(seen.start)..offset(seen.end);
             }
-            let values = cache.values.read(isa, block as usize, task.kv_head, &mut self.kv_block);
+            let values = cache.values().read(isa, block as usize, task.kv_head, &mut self.kv_block);
             isa.run(Gather { rows, sums: &mut tile.sums, values, cap: spec.softcap });
         }
     }

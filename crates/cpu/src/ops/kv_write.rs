@@ -2,12 +2,11 @@
 
 use crate::kv_cache::LayerCache;
 
-/// `keys` and `values` are `[num_tokens, num_kv_heads, head_dim]`.
+/// `keys` and `values` are `[num_tokens, num_kv_heads, head_dim]`; there are no values where keys are the values too.
 pub(crate) fn kv_write(cache: &mut LayerCache, slot_mapping: &[u32], keys: &[f32], values: &[f32]) {
-    let row_len = keys.len() / slot_mapping.len();
-    let rows = keys.chunks_exact(row_len).zip(values.chunks_exact(row_len));
-    for (&slot, (key, value)) in slot_mapping.iter().zip(rows) {
-        cache.keys.write(slot as usize, key);
-        cache.values.write(slot as usize, value);
+    let (row_len, value_len) = (keys.len() / slot_mapping.len(), values.len() / slot_mapping.len());
+    for (token, &slot) in slot_mapping.iter().enumerate() {
+        let key = &keys[token * row_len..][..row_len];
+        cache.write(slot as usize, key, &values[token * value_len..][..value_len]);
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Threads share the rows. A few rows are decoded at a time, once for all tokens, straight from the mapped file.
 
+use std::ops::Range;
+
 use quant::{Activations, Precision};
 
 use super::{Compute, Write};
 use crate::{
     disjoint::Disjoint,
-    weights::{Model, Weight},
+    weights::{Matrices, Model, Weight},
 };
 
 /// Rows of a task: some microseconds of work for one token.
@@ -31,6 +33,11 @@ pub(crate) struct Product<'a> {
 }
 
 impl<'a> Product<'a> {
+    /// The product of a matrix without a bias.
+    pub(crate) fn plain(weight: &'a Weight, out: &'a mut [f32]) -> Self {
+        Self { weight, bias: None, out, write: Write::Replace }
+    }
+
     /// The product of a matrix with its bias.
     pub(crate) fn of(linear: &'a model::Linear<Weight>, out: &'a mut [f32], write: Write) -> Self {
         Self { weight: &linear.weight, bias: linear.bias.as_ref(), out, write }
@@ -88,8 +95,61 @@ pub(crate) fn matmul<const N: usize>(
                 let out = unsafe { out.element(token * num_rows + row) };
                 match write {
                     Write::Replace => *out = value,
-                    Write::Add => *out += value,
+                    Write::Add { scale } => *out += scale * value,
                 }
+            });
+        }
+    });
+}
+
+/// A matrix of each group, with biases `[num_matrices, rows]`, and where its product goes.
+pub(crate) struct GroupedProduct<'a> {
+    pub(crate) weight: Matrices<'a>,
+    pub(crate) bias: Option<&'a Weight>,
+    /// `[rows of x, rows]`.
+    pub(crate) out: &'a mut [f32],
+}
+
+impl<'a> GroupedProduct<'a> {
+    /// The product of experts' matrices with their biases.
+    pub(crate) fn of(linear: &'a model::ExpertLinear<Weight>, out: &'a mut [f32]) -> Self {
+        Self { weight: Matrices::of(&linear.weight), bias: linear.bias.as_ref(), out }
+    }
+}
+
+/// Multiplies rows of `x` with the matrix of their group (an expert, a head): `groups` names a matrix and its rows of `x`.
+/// All products have as many rows.
+pub(crate) fn grouped<const N: usize>(
+    compute: &mut Compute,
+    (model, groups): (&Model, &[(usize, Range<usize>)]),
+    x: &Activations,
+    products: [GroupedProduct<'_>; N],
+) {
+    let (isa, precision) = (compute.isa, compute.precision);
+    let num_rows = products[0].weight.num_rows();
+    let products = products.map(|product| {
+        assert_eq!(product.out.len(), x.num_tokens() * num_rows, "outputs of {num_rows} rows");
+        assert_eq!(product.weight.num_rows(), num_rows, "matrices of as many rows");
+        (product.weight, product.bias.map_or(&[][..], Weight::vector), Disjoint::new(product.out))
+    });
+    let num_tiles = num_rows.div_ceil(TASK_ROWS);
+    compute.pool.run(num_tiles * groups.len() * N, |task, scratch| {
+        let (weight, bias, out) = &products[task % N];
+        let (matrix, pairs) = &groups[task / N / num_tiles];
+        let bias = if bias.is_empty() { &[] } else { &bias[matrix * num_rows..][..num_rows] };
+        let (weight, first_row) = weight.at(*matrix);
+        let start = task / N % num_tiles * TASK_ROWS;
+        let panel_rows = if pairs.len() <= 4 { FEW_ROWS } else { MANY_ROWS };
+        let end = (start + TASK_ROWS).min(num_rows);
+        let rows = |rows: Range<usize>| weight.rows(&model.gguf, first_row + rows.start..first_row + rows.end);
+        quant::prefetch(rows(start..end));
+        for first in (start..end).step_by(panel_rows) {
+            scratch.panel.load(isa, weight.layout(precision), rows(first..(first + panel_rows).min(end)));
+            scratch.panel.multiply(isa, x, pairs.clone(), |row, pair, value| {
+                let row = first + row;
+                let value = value + bias.get(row).copied().unwrap_or(0.0);
+                // SAFETY: a row of a pair belongs to one task, which writes it once.
+                *unsafe { out.element(pair * num_rows + row) } = value;
             });
         }
     });

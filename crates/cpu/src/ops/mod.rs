@@ -4,9 +4,10 @@ pub(crate) mod attention;
 pub(crate) mod embed;
 pub(crate) mod gated_act;
 pub(crate) mod kv_write;
+pub(crate) mod latent;
 pub(crate) mod matmul;
 pub(crate) mod moe;
-pub(crate) mod rms_norm;
+pub(crate) mod norm;
 pub(crate) mod rope;
 pub(crate) mod sampling;
 
@@ -28,14 +29,19 @@ pub(crate) struct Scratch {
     pub(crate) panel: Panel,
     pub(crate) attention: attention::Tile,
     pub(crate) kv_block: Vec<Lanes>,
+    /// A row of the table of learned positions.
+    pub(crate) position: Vec<f32>,
     pub(crate) sampler: Sampler,
 }
 
 /// What happens to the values that stand where an operator writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Write {
     /// They are replaced.
     Replace,
     /// They are added to: the residual stream.
-    Add,
+    Add {
+        /// What is written is multiplied by this.
+        scale: f32,
+    },
 }

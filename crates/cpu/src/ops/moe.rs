@@ -1,32 +1,22 @@
-//! Experts: which of them each token passes, products with their matrices, and the weighted sum of what they give.
+//! Experts: which of them each token passes, and the weighted sum of what they give.
 //!
 //! A token and an expert chosen for it are a pair. Pairs are sorted by expert, so that an expert's rows are decoded once
 //! for all its tokens.
 
 use std::ops::Range;
 
-use model::Moe;
+use model::{ExpertGroups, GroupScore, Moe, Scoring, Weighted};
 use quant::{Activations, Kernel, LANES};
 
 use super::Compute;
-use crate::{
-    disjoint::Disjoint,
-    math::exp,
-    weights::{Model, Weight},
-};
-
-/// Rows of a task, as for dense matrices.
-const TASK_ROWS: usize = 32;
-/// Rows decoded at a time for few and for many tokens, as for dense matrices.
-const FEW_ROWS: usize = 2;
-const MANY_ROWS: usize = 16;
+use crate::math::exp;
 
 /// Which experts the tokens of a step pass.
 #[derive(Default)]
 pub(crate) struct Routes {
     /// Experts of a token.
     num_used: usize,
-    /// The weight of each token's experts, `[num_tokens, num_used]`, the most probable first.
+    /// The weight of each token's experts, `[num_tokens, num_used]`, the best first.
     weights: Vec<f32>,
     /// The pairs of each token's experts, in the same order.
     pairs: Vec<usize>,
@@ -35,11 +25,14 @@ pub(crate) struct Routes {
     /// The experts that any token chose, with their pairs.
     groups: Vec<(usize, Range<usize>)>,
     order: Vec<usize>,
+    /// What a token's experts are chosen by, `[num_experts]`.
+    choice: Vec<f32>,
 }
 
 impl Routes {
-    /// Chooses from the router's logits, `[num_tokens, num_experts]`, which become probabilities.
-    pub(crate) fn choose(&mut self, logits: &mut [f32], spec: &Moe) {
+    /// Chooses from the router's logits, `[num_tokens, num_experts]`, which become scores; `selection_bias` is added to
+    /// them for the choice alone.
+    pub(crate) fn choose(&mut self, logits: &mut [f32], selection_bias: &[f32], spec: &Moe) {
         let Moe { num_experts, num_used, .. } = *spec;
         let num_pairs = logits.len() / num_experts * num_used;
         self.num_used = num_used;
@@ -47,15 +40,21 @@ impl Routes {
         // First the expert of each pair in the order of the tokens.
         self.pairs.clear();
         let mut group_lens = vec![0; num_experts];
-        for probs in logits.chunks_exact_mut(num_experts) {
-            softmax(probs);
-            let order = &mut self.order;
-            order.clear();
-            order.extend(0..num_experts);
-            order.sort_unstable_by(|&a, &b| probs[b].total_cmp(&probs[a]).then(a.cmp(&b)));
-            let chosen = &order[..num_used];
-            let sum: f32 = if spec.normalize { chosen.iter().map(|&expert| probs[expert]).sum() } else { 1.0 };
-            self.weights.extend(chosen.iter().map(|&expert| probs[expert] / sum));
+        for scores in logits.chunks_exact_mut(num_experts) {
+            match spec.scoring {
+                Scoring::Softmax => softmax(scores),
+                Scoring::Sigmoid => scores.iter_mut().for_each(|x| *x = 1.0 / (1.0 + exp(-*x))),
+            }
+            self.choice.clear();
+            self.choice.extend_from_slice(scores);
+            self.choice.iter_mut().zip(selection_bias).for_each(|(choice, bias)| *choice += bias);
+            if let Some(groups) = spec.groups {
+                keep_best_groups(&mut self.choice, groups, &mut self.order);
+            }
+            sort_descending(&self.choice, &mut self.order);
+            let chosen = &self.order[..num_used];
+            let sum: f32 = if spec.normalize { chosen.iter().map(|&expert| scores[expert]).sum() } else { 1.0 };
+            self.weights.extend(chosen.iter().map(|&expert| scores[expert] / sum * spec.weight_scale));
             self.pairs.extend_from_slice(chosen);
             chosen.iter().for_each(|&expert| group_lens[expert] += 1);
         }
@@ -82,6 +81,36 @@ impl Routes {
     pub(crate) fn num_pairs(&self) -> usize {
         self.tokens.len()
     }
+
+    /// The experts that any token chose, with their pairs.
+    pub(crate) fn groups(&self) -> &[(usize, Range<usize>)] {
+        &self.groups
+    }
+}
+
+/// The places of `values` from the largest to the smallest; of equal ones the first comes first.
+fn sort_descending(values: &[f32], order: &mut Vec<usize>) {
+    order.clear();
+    order.extend(0..values.len());
+    order.sort_unstable_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
+}
+
+/// Takes all experts out of the choice that are in no good group.
+fn keep_best_groups(choice: &mut [f32], groups: ExpertGroups, order: &mut Vec<usize>) {
+    let per_group = choice.len() / groups.count;
+    let best = |group: &[f32], order: &mut Vec<usize>| {
+        sort_descending(group, order);
+        let num_scores = match groups.score {
+            GroupScore::Best => 1,
+            GroupScore::BestTwo => 2,
+        };
+        order.iter().take(num_scores).map(|&i| group[i]).sum()
+    };
+    let scores: Vec<f32> = choice.chunks_exact(per_group).map(|group| best(group, order)).collect();
+    sort_descending(&scores, order);
+    for &group in &order[groups.used..] {
+        choice[group * per_group..][..per_group].fill(f32::NEG_INFINITY);
+    }
 }
 
 /// Probabilities of logits.
@@ -92,60 +121,38 @@ fn softmax(logits: &mut [f32]) {
     logits.iter_mut().for_each(|x| *x /= sum);
 }
 
-/// Copies every pair's token, `[num_tokens, num_cols]` to `[num_pairs, num_cols]`.
-pub(crate) fn gather(compute: &mut Compute, routes: &Routes, x: &Activations, out: &mut Activations) {
+/// Copies every pair's token, `[num_tokens, num_cols]` to `[num_pairs, num_cols]`, times its weight where that is for
+/// inputs.
+pub(crate) fn gather(
+    compute: &mut Compute,
+    routes: &Routes,
+    x: &Activations,
+    weighted: Weighted,
+    out: &mut Activations,
+) {
     let num_cols = x.num_cols();
     out.resize(routes.num_pairs(), num_cols);
     let stride = out.stride();
     compute.pool.for_each_chunk(out.floats_mut(), stride, |pair, out, _| {
         out[..num_cols].copy_from_slice(x.row(routes.tokens[pair]));
     });
-}
-
-/// Multiplies every pair, a row of `x`, with its expert's matrices `[num_experts, rows, num_cols]`, which all have as many
-/// rows; each result is `[num_pairs, rows]`.
-pub(crate) fn matmul<const N: usize>(
-    compute: &mut Compute,
-    (model, routes): (&Model, &Routes),
-    x: &Activations,
-    products: [(&Weight, &mut [f32]); N],
-) {
-    let (isa, precision) = (compute.isa, compute.precision);
-    let num_rows = products[0].0.num_rows();
-    let products = products.map(|(weight, out)| {
-        assert_eq!(out.len(), routes.num_pairs() * num_rows, "outputs of {num_rows} rows");
-        assert_eq!(weight.num_rows(), num_rows, "matrices of as many rows");
-        (weight, Disjoint::new(out))
-    });
-    let num_tiles = num_rows.div_ceil(TASK_ROWS);
-    compute.pool.run(num_tiles * routes.groups.len() * N, |task, scratch| {
-        let (weight, out) = &products[task % N];
-        let (expert, pairs) = &routes.groups[task / N / num_tiles];
-        let start = task / N % num_tiles * TASK_ROWS;
-        let panel_rows = if pairs.len() <= 4 { FEW_ROWS } else { MANY_ROWS };
-        let end = (start + TASK_ROWS).min(num_rows);
-        let rows =
-            |rows: Range<usize>| weight.rows(&model.gguf, expert * num_rows + rows.start..expert * num_rows + rows.end);
-        quant::prefetch(rows(start..end));
-        for first in (start..end).step_by(panel_rows) {
-            scratch.panel.load(isa, weight.layout(precision), rows(first..(first + panel_rows).min(end)));
-            scratch.panel.multiply(isa, x, pairs.clone(), |row, pair, value| {
-                // SAFETY: a row of a pair belongs to one task, which writes it once.
-                *unsafe { out.element(pair * num_rows + first + row) } = value;
-            });
+    if weighted == Weighted::Input {
+        for (pair, weight) in routes.pairs.iter().zip(&routes.weights) {
+            out.floats_mut()[pair * stride..][..num_cols].iter_mut().for_each(|x| *x *= weight);
         }
-    });
+    }
 }
 
-/// Sums each token's experts times their weights, the most probable first: `[num_pairs, num_cols]` to
+/// Sums each token's experts, times their weights where those are for outputs, the best first: `[num_pairs, num_cols]` to
 /// `[num_tokens, num_cols]`.
-pub(crate) fn weighted_sum(compute: &mut Compute, routes: &Routes, pairs: &[f32], out: &mut [f32]) {
+pub(crate) fn weighted_sum(compute: &mut Compute, routes: &Routes, weighted: Weighted, pairs: &[f32], out: &mut [f32]) {
     let num_used = routes.num_used;
     let num_cols = pairs.len() / routes.num_pairs();
     compute.pool.for_each_chunk(out, num_cols, |token, out, _| {
         out.fill(0.0);
         for (pair, weight) in routes.pairs.iter().zip(&routes.weights).skip(token * num_used).take(num_used) {
             let values = &pairs[pair * num_cols..][..num_cols];
+            let weight = if weighted == Weighted::Output { *weight } else { 1.0 };
             out.iter_mut().zip(values).for_each(|(out, value)| *out += weight * value);
         }
     });
@@ -193,19 +200,19 @@ impl Kernel for Dot<'_> {
 
 #[cfg(test)]
 mod tests {
-    use model::{Activation, Moe};
+    use model::{ExpertGroups, GroupScore, Moe, Scoring};
     use quant::Isa;
 
     use super::{Dot, Routes};
 
     fn choose(logits: &[f32], spec: &Moe) -> Routes {
         let mut routes = Routes::default();
-        routes.choose(&mut logits.to_vec(), spec);
+        routes.choose(&mut logits.to_vec(), &[], spec);
         routes
     }
 
     fn moe(num_experts: usize, num_used: usize, normalize: bool) -> Moe {
-        Moe { num_experts, num_used, size: 1, activation: Activation::Silu, normalize, shared_size: None }
+        Moe { normalize, ..Moe::plain((num_used, num_experts), 1) }
     }
 
     #[test]
@@ -232,6 +239,31 @@ mod tests {
         assert_eq!(routes.groups, [(0, 0..3), (1, 3..6), (2, 6..9)]);
         assert_eq!(routes.tokens, [0, 1, 2, 0, 1, 2, 0, 1, 2]);
         assert_eq!(routes.pairs, [0, 3, 6, 1, 4, 7, 2, 5, 8]);
+    }
+
+    #[test]
+    fn good_groups_win_over_good_experts() {
+        // Sigmoids of 6/10 and 1/10, 5/10 and 3/10, 4/10 and 4/10.
+        let logits = [0.6, 0.1, 0.5, 0.3, 0.4, 0.4].map(|p: f32| (p / (1.0 - p)).ln());
+        let choose = |score, used, bias: &[f32]| {
+            let groups = Some(ExpertGroups { count: 3, used, score });
+            let spec =
+                Moe { scoring: Scoring::Sigmoid, groups, normalize: false, weight_scale: 2.0, ..moe(6, 2, false) };
+            let mut routes = Routes::default();
+            routes.choose(&mut logits.to_vec(), bias, &spec);
+            let chosen: Vec<_> = routes.groups.iter().map(|(expert, _)| *expert).collect();
+            (chosen, routes.weights)
+        };
+        let check = |found: (Vec<usize>, Vec<f32>), experts: [usize; 2], weights: [f32; 2]| {
+            assert_eq!(found.0, experts);
+            assert!(found.1.iter().zip(weights).all(|(a, b)| (a - b).abs() < 1e-6), "{:?}", found.1);
+        };
+        check(choose(GroupScore::Best, 1, &[]), [0, 1], [1.2, 0.2]);
+        // The sums are 7/10, 8/10, 8/10.
+        check(choose(GroupScore::BestTwo, 1, &[]), [2, 3], [1.0, 0.6]);
+        check(choose(GroupScore::BestTwo, 2, &[]), [2, 4], [1.0, 0.8]);
+        // The bias chooses and does not weigh.
+        check(choose(GroupScore::BestTwo, 1, &[0.0, 0.2, 0.0, 0.0, 0.0, 0.0]), [0, 1], [1.2, 0.2]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) struct RopeTable {
 }
 
 impl RopeTables {
-    /// The rotations of a model; `factors` is its tensor `rope_freqs.weight`.
+    /// The rotations of a model; `factors` divide the frequencies.
     pub(crate) fn new(spec: &DecoderSpec, factors: Option<&[f32]>) -> Self {
         let mut tables: Vec<RopeTable> = Vec::new();
         let layer_tables = spec.layers.iter().map(|layer| {
@@ -38,7 +38,9 @@ impl RopeTables {
         for table in &mut self.tables {
             let angle = |position: u32| table.inv_freqs.iter().map(move |f| position as f32 * f);
             table.cos_sin.clear();
-            table.cos_sin.extend(positions.iter().flat_map(|&p| angle(p)).map(|a| (a.cos(), a.sin())));
+            let magnitude = table.rope.magnitude;
+            let rotation = |a: f32| (magnitude * a.cos(), magnitude * a.sin());
+            table.cos_sin.extend(positions.iter().flat_map(|&p| angle(p)).map(rotation));
         }
     }
 
@@ -48,9 +50,17 @@ impl RopeTables {
     }
 }
 
-/// Rotates all heads of `x`, `[num_tokens, row_len]`, each of `head_dim` elements, in place.
-pub(crate) fn rope(compute: &mut Compute, table: &RopeTable, (row_len, head_dim): (usize, usize), x: &mut [f32]) {
+/// Rotates all heads of `x`, `[num_tokens, row_len]`, each of `head_dim` elements, from its element `start` on, in place.
+pub(crate) fn rope(
+    compute: &mut Compute,
+    table: &RopeTable,
+    (row_len, head_dim, start): (usize, usize, usize),
+    x: &mut [f32],
+) {
     let pairs = table.rope.dim / 2;
+    if pairs == 0 {
+        return;
+    }
     compute.pool.for_each_chunk(x, row_len, |token, row, _| {
         let cos_sin = &table.cos_sin[token * pairs..][..pairs];
         for head in row.chunks_exact_mut(head_dim) {
@@ -59,6 +69,7 @@ pub(crate) fn rope(compute: &mut Compute, table: &RopeTable, (row_len, head_dim)
                     RopeStyle::Norm => (2 * i, 2 * i + 1),
                     RopeStyle::Neox => (i, i + pairs),
                 };
+                let (a, b) = (start + a, start + b);
                 (head[a], head[b]) = (head[a] * cos - head[b] * sin, head[a] * sin + head[b] * cos);
             }
         }

@@ -1,6 +1,6 @@
 //! The feed-forward stages of a mixture of experts.
 
-use model::{DecoderSpec, Ffn, Moe, MoeWeights};
+use model::{DecoderSpec, ExpertLinear, Ffn, Moe, MoeWeights, Shared, SharedExpert, Stacked};
 
 use crate::{
     Device,
@@ -11,6 +11,7 @@ use crate::{
     ops::{
         act_out::ActOut,
         gated_act::GatedActCall,
+        matmul::Matrix,
         matmul::{ActivationKind, Segment},
         moe::{
             ExpertMatmul, ExpertMatmulCall, ExpertSum, ExpertSumCall, MAX_EXPERTS, MAX_PAIRS, MAX_USED, Route,
@@ -43,7 +44,7 @@ impl ExpertSizes {
     pub(crate) fn new(spec: &DecoderSpec, tokens: usize) -> Result<Option<Self>, CudaError> {
         let mut sizes = Self { tokens, hidden: spec.hidden_size, ..Self::default() };
         for layer in &spec.layers {
-            let Ffn::Moe(Moe { num_experts, num_used, size, shared_size, .. }) = layer.ffn else { continue };
+            let Ffn::Moe(Moe { num_experts, num_used, size, shared, .. }) = layer.ffn else { continue };
             if num_experts > MAX_EXPERTS || num_used > MAX_USED {
                 return Err(CudaError::Unsupported(format!(
                     "{num_used} of {num_experts} experts a token; the GPU takes {MAX_USED} of {MAX_EXPERTS} at most"
@@ -58,7 +59,7 @@ impl ExpertSizes {
             sizes.pairs = sizes.pairs.max(tokens * num_used);
             sizes.num_experts = sizes.num_experts.max(num_experts);
             sizes.size = sizes.size.max(size);
-            sizes.shared |= shared_size.is_some();
+            sizes.shared |= shared.is_some();
         }
         Ok((sizes.pairs > 0).then_some(sizes))
     }
@@ -147,18 +148,18 @@ impl Step<'_> {
         let halves = f.buffers.act_hidden.out(ActivationKind::Half, tokens, hidden)?;
         self.stage(Stage::Router, |f| {
             let logits = experts.logits.rows(tokens, spec.num_experts);
-            self.matmul(halves, &[Segment::plain(weights.router.matrix(), logits)])?;
+            self.matmul(halves, &[Segment::plain(weights.router.weight.matrix(), logits)])?;
             let slots = Some(f.array(&f.layout.slot_mapping, tokens));
             experts.route.run(&f.device, &RouteCall { logits, tokens, slots, spec, routes })
         })?;
-        let gated = experts.act.out(ExpertMatmul::activation_kind(weights.down.matrix()), pairs, spec.size)?;
+        let gated = experts.act.out(ExpertMatmul::activation_kind(stacked(&weights.down)), pairs, spec.size)?;
         let gate_up = experts.gate_up.rows(pairs, 2 * spec.size);
         let out = experts.out.rows(pairs, hidden);
         let up = ExpertMatmulCall {
             act: self.expert_inputs()?,
             pairs_per_input: spec.num_used,
             pairs,
-            matrices: &[weights.gate.matrix(), weights.up.matrix()],
+            matrices: &[stacked(&weights.gate), stacked(&weights.up)],
             num_experts: spec.num_experts,
             routes,
             out: gate_up,
@@ -168,14 +169,14 @@ impl Step<'_> {
             let (rows, cols, activation) = (pairs, spec.size, spec.activation);
             f.ops.gated_act.run(&f.device, &GatedActCall { gate_up, rows, cols, activation, out: gated })
         })?;
-        let down = [weights.down.matrix()];
+        let down = [stacked(&weights.down)];
         let down = ExpertMatmulCall { act: gated, pairs_per_input: 1, matrices: &down, out, ..up };
         self.stage(Stage::FfnDown, |f| experts.matmul.run(&f.device, &down))?;
-        let shared = match (&weights.shared, spec.shared_size) {
-            (Some(shared), Some(size)) => {
+        let shared = match (&weights.shared, spec.shared) {
+            (Some(SharedExpert { router: Some(router), expert }), Some(Shared { size, .. })) => {
                 let rows = experts.shared_out.rows(tokens, hidden);
-                self.gated(&shared.expert, (size, spec.activation), rows)?;
-                Some(SharedOut { rows, router: shared.router.vector(), x: halves })
+                self.gated(expert, (size, spec.activation), rows)?;
+                Some(SharedOut { rows, router: router.vector(), x: halves })
             }
             _ => None,
         };
@@ -185,5 +186,13 @@ impl Step<'_> {
             let call = ExpertSumCall { rows, weights, num_used, tokens, cols: hidden, shared, out: branch };
             experts.sum.run(&f.device, &call)
         })
+    }
+}
+
+/// The matrices of all experts, one behind the other.
+pub(crate) fn stacked(linear: &ExpertLinear<Weight>) -> &Matrix {
+    match &linear.weight {
+        Stacked::One(weight) => weight.matrix(),
+        Stacked::Each(_) => unreachable!("`supported` refuses them"),
     }
 }

@@ -83,6 +83,7 @@ impl GatedAct {
         let kernel = match activation {
             Activation::Silu => &self.silu,
             Activation::GeluTanh => &self.gelu_tanh,
+            other => return Err(CudaError::shape(OP, format!("no kernel of {other:?}"))),
         };
         let block: u32 = if rows <= FEW_ROWS { 64 } else { 256 };
         let args = GatedActArgs { gate_up: gate_up.ptr(), out, stride: 2 * cols as u32, up_offset: cols as u32 };

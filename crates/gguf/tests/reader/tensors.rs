@@ -95,3 +95,25 @@ fn an_entry_cut_short_names_its_field() {
         check(bytes, &format!("`{field}` needs"));
     }
 }
+
+#[test]
+fn rows_of_a_tensor_are_a_tensor() {
+    let values: Vec<f32> = (0..24).map(|i| i as f32).collect();
+    let builder = gguf::Builder::new().tensor_f32("a", &[4, 3, 2], &values).tensor_f32("b", &[3], &values[..3]);
+    let gguf = Gguf::from_bytes(builder.build()).unwrap();
+    let floats = |tensor: &gguf::TensorInfo| {
+        let chunks = gguf.data(tensor).as_chunks().0.iter();
+        chunks.map(|bytes| f32::from_le_bytes(*bytes)).collect::<Vec<_>>()
+    };
+    let (a, b) = (gguf.tensor("a").unwrap(), gguf.tensor("b").unwrap());
+    // The second row of the first matrix to the first of the second.
+    let rows = a.rows(1..4).unwrap();
+    assert_eq!((&rows.shape[..], rows.num_bytes, floats(&rows)), (&[4, 3][..], 48, values[4..16].to_vec()));
+    let elements = b.rows(1..3).unwrap();
+    assert_eq!((&elements.shape[..], floats(&elements)), (&[2][..], vec![1.0, 2.0]));
+    assert!(a.rows(5..7).is_none() && a.rows(2..2).is_none() && b.rows(0..4).is_none());
+    // Elements of a block have no bytes of their own.
+    let mut blocks = b.clone();
+    blocks.ggml_type = quant::GgmlType::Q8_0;
+    assert!(blocks.rows(0..1).is_none());
+}

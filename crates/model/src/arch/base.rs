@@ -2,7 +2,10 @@
 
 use gguf::{Gguf, GgufError};
 
-use crate::{Activation, Attention, DecoderSpec, Ffn, LayerSpec, Mask, ModelError, Rope, RopeStyle, keys::Keys, rope};
+use crate::{
+    Activation, Attention, DecoderSpec, Ffn, LayerSpec, ModelError, Names, Norm, Residual, Rope, RopeStyle, keys::Keys,
+    rope,
+};
 
 const MAX_LAYERS: usize = 1_024;
 pub(super) const MAX_SIZE: usize = 1 << 20;
@@ -18,22 +21,27 @@ pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle) -> Result<Dec
 pub(super) fn with_ffn(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle, ffn: Ffn) -> Result<DecoderSpec, ModelError> {
     let hidden_size = keys.require_size("embedding_length", MAX_SIZE)?;
     let num_layers = keys.require_size("block_count", MAX_LAYERS)?;
-    let attention = attention(keys, hidden_size, style)?;
-    let layer = LayerSpec { attention, ffn, post_norms: false };
+    let attention = attention(keys, gguf, (hidden_size, style))?;
+    let layer = LayerSpec { attention, ffn, residual: Residual::PreNorm };
     Ok(DecoderSpec {
         arch: keys.arch,
         name: keys.metadata.str("general.name")?.unwrap_or_default().to_owned(),
         vocab_size: vocab_size(gguf)?,
         hidden_size,
         context_length: keys.require_size("context_length", MAX_CONTEXT)?,
+        learned_positions: None,
         embedding_scale: 1.0,
+        norm: Norm::Rms,
         norm_eps: keys.require_positive("attention.layer_norm_rms_epsilon")?,
         layers: vec![layer; num_layers],
+        residual_scale: 1.0,
+        logit_scale: 1.0,
         logit_softcap: None,
+        names: Names::default(),
     })
 }
 
-fn attention(keys: &Keys<'_>, hidden_size: usize, style: RopeStyle) -> Result<Attention, ModelError> {
+fn attention(keys: &Keys<'_>, gguf: &Gguf, (hidden_size, style): (usize, RopeStyle)) -> Result<Attention, ModelError> {
     let num_heads = keys.require_size("attention.head_count", MAX_SIZE)?;
     let num_kv_heads = keys.size("attention.head_count_kv", MAX_SIZE)?.unwrap_or(num_heads);
     if num_heads % num_kv_heads != 0 {
@@ -57,17 +65,9 @@ fn attention(keys: &Keys<'_>, hidden_size: usize, style: RopeStyle) -> Result<At
         let expected = format!("an even number up to the head size {head_dim}");
         return Err(GgufError::invalid(keys.key("rope.dimension_count"), dim, expected).into());
     }
-    let theta = keys.positive("rope.freq_base")?.unwrap_or(10_000.0);
-    Ok(Attention {
-        num_heads,
-        num_kv_heads,
-        head_dim,
-        mask: Mask::Full,
-        rope: Rope { style, dim, theta, linear_factor: rope::linear_factor(keys)? },
-        scale: 1.0 / (head_dim as f32).sqrt(),
-        qk_norm: false,
-        softcap: None,
-    })
+    let mut rope = Rope::new(style, dim, keys.positive("rope.freq_base")?.unwrap_or(10_000.0));
+    rope::read_scaling(keys, gguf, &mut rope)?;
+    Ok(Attention::plain(num_heads, num_kv_heads, head_dim, rope))
 }
 
 /// The rows of the embedding table are the vocabulary.

@@ -3,7 +3,7 @@
 use gguf::GgufError;
 
 use super::base;
-use crate::{Activation, ModelError, Moe, keys::Keys};
+use crate::{ModelError, Moe, keys::Keys};
 
 const MAX_EXPERTS: usize = 1_024;
 
@@ -15,7 +15,7 @@ pub(super) fn experts(keys: &Keys<'_>, size: usize) -> Result<Moe, ModelError> {
         let expected = format!("1 to {num_experts}, the number of experts");
         return Err(GgufError::invalid(keys.key("expert_used_count"), num_used, expected).into());
     }
-    Ok(Moe { num_experts, num_used, size, activation: Activation::Silu, normalize: true, shared_size: None })
+    Ok(Moe::plain((num_used, num_experts), size))
 }
 
 /// The width that `expert_feed_forward_length` gives, else the dense width split among the experts of a token.

@@ -6,7 +6,7 @@
 use gguf::Gguf;
 
 use super::base;
-use crate::{Activation, DecoderSpec, Ffn, Mask, ModelError, RopeStyle, keys::Keys};
+use crate::{Activation, DecoderSpec, Ffn, Mask, ModelError, QkNorm, Residual, RopeScaling, RopeStyle, keys::Keys};
 
 /// Every sixth layer sees the full context.
 const FULL_EVERY: usize = 6;
@@ -27,7 +27,7 @@ pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, ModelErr
     let num_layers = spec.layers.len();
     for (i, layer) in spec.layers.iter_mut().enumerate() {
         let attention = &mut layer.attention;
-        attention.qk_norm = true;
+        attention.qk_norm = QkNorm::PerHead;
         if num_layers == LAYERS_27B {
             attention.scale = 1.0 / ((spec.hidden_size / attention.num_heads) as f32).sqrt();
         }
@@ -37,10 +37,10 @@ pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, ModelErr
         if (i + 1) % FULL_EVERY != 0 {
             attention.mask = Mask::Sliding { window };
             attention.rope.theta = local_theta;
-            attention.rope.linear_factor = 1.0;
+            attention.rope.scaling = RopeScaling::None;
         }
         layer.ffn = ffn;
-        layer.post_norms = true;
+        layer.residual = Residual::SandwichNorm;
     }
     Ok(spec)
 }

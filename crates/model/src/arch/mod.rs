@@ -2,12 +2,18 @@
 
 mod base;
 mod experts;
+mod gemma;
+mod gemma2;
 mod gemma3;
+mod gpt_oss;
+mod granite;
 mod llama;
+mod phi3;
 mod qwen2;
 mod qwen2moe;
 mod qwen3;
 mod qwen3moe;
+mod window;
 
 use gguf::Gguf;
 
@@ -23,7 +29,13 @@ const REGISTRY: &[(&str, ReadSpec)] = &[
     ("qwen2moe", qwen2moe::spec),
     ("qwen3", qwen3::spec),
     ("qwen3moe", qwen3moe::spec),
+    ("gemma", gemma::spec),
+    ("gemma2", gemma2::spec),
     ("gemma3", gemma3::spec),
+    ("phi3", phi3::spec),
+    ("granite", granite::spec),
+    ("granitemoe", granite::spec_moe),
+    ("gpt-oss", gpt_oss::spec),
 ];
 
 /// The architectures that can be served, as `general.architecture` names them.
@@ -42,8 +54,42 @@ pub fn decoder_spec(gguf: &Gguf) -> Result<DecoderSpec, ModelError> {
     let Some((arch, read)) = REGISTRY.iter().find(|(name, _)| *name == found) else {
         return Err(ModelError::UnknownArchitecture {
             found: found.to_owned(),
+            nearest: nearest(found),
             supported: supported_architectures().collect::<Vec<_>>().join(", "),
         });
     };
     read(&Keys { metadata, arch }, gguf)
+}
+
+/// The known name that is fewest changes away, of letters replaced, inserted or left out.
+fn nearest(found: &str) -> &'static str {
+    // Names are short; of a hostile one the beginning will do.
+    let found: Vec<char> = found.chars().take(64).collect();
+    supported_architectures().min_by_key(|name| edit_distance(&found, name)).unwrap_or_default()
+}
+
+fn edit_distance(a: &[char], b: &str) -> usize {
+    // Distances of the part of `b` so far to every beginning of `a`.
+    let mut row: Vec<usize> = (0..=a.len()).collect();
+    for (j, b) in b.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], j + 1);
+        for (i, a) in a.iter().enumerate() {
+            let replaced = diagonal + usize::from(*a != b);
+            diagonal = row[i + 1];
+            row[i + 1] = replaced.min(row[i] + 1).min(diagonal + 1);
+        }
+    }
+    row[a.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{edit_distance, nearest};
+
+    #[test]
+    fn the_nearest_name_is_named() {
+        let distance = |a: &str, b: &str| edit_distance(&a.chars().collect::<Vec<_>>(), b);
+        assert_eq!((distance("kitten", "sitting"), distance("", "abc"), distance("abc", "")), (3, 3, 3));
+        assert_eq!((nearest("lama"), nearest("qwen3-moe")), ("llama", "qwen3moe"));
+    }
 }

@@ -7,13 +7,17 @@ use super::{
     base,
     experts::{expert_size, experts},
 };
-use crate::{DecoderSpec, Ffn, ModelError, Moe, RopeStyle, keys::Keys};
+use crate::{DecoderSpec, Ffn, ModelError, Moe, RopeStyle, Shared, SharedWeight, keys::Keys};
 
 pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, ModelError> {
-    let shared_size = match keys.size("expert_shared_feed_forward_length", base::MAX_SIZE)? {
+    let size = match keys.size("expert_shared_feed_forward_length", base::MAX_SIZE)? {
         Some(size) => size,
         None => keys.require_size("feed_forward_length", base::MAX_SIZE)?,
     };
-    let moe = Moe { normalize: false, shared_size: Some(shared_size), ..experts(keys, expert_size(keys)?)? };
+    let moe = Moe {
+        normalize: false,
+        shared: Some(Shared { size, weight: SharedWeight::Sigmoid }),
+        ..experts(keys, expert_size(keys)?)?
+    };
     base::with_ffn(keys, gguf, RopeStyle::Neox, Ffn::Moe(moe))
 }

@@ -3,12 +3,12 @@
 use gguf::Gguf;
 
 use super::base;
-use crate::{DecoderSpec, ModelError, RopeStyle, keys::Keys};
+use crate::{DecoderSpec, ModelError, QkNorm, RopeStyle, keys::Keys};
 
 pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, ModelError> {
     let mut spec = base::spec(keys, gguf, RopeStyle::Neox)?;
     for layer in &mut spec.layers {
-        layer.attention.qk_norm = true;
+        layer.attention.qk_norm = QkNorm::PerHead;
     }
     Ok(spec)
 }

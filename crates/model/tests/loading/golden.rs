@@ -32,7 +32,11 @@ fn models_of_our_architectures_load() {
         ("qwen3.f16", "qwen3"),
         ("qwen3moe.f16", "qwen3moe"),
         ("quantized/qwen3moe.q4_k_m", "qwen3moe"),
+        ("gemma2.f16", "gemma2"),
         ("gemma3.f16", "gemma3"),
+        ("phi3.f16", "phi3"),
+        ("granite.f16", "granite"),
+        ("gptoss.f16", "gpt-oss"),
         ("quantized/qwen3.q4_k_m", "qwen3"),
         ("quantized/qwen3.iq2_xs", "qwen3"),
     ] {
@@ -45,19 +49,9 @@ fn models_of_our_architectures_load() {
 
 #[test]
 fn models_of_other_architectures_are_refused_by_name() {
-    for (name, arch) in [
-        ("gemma2.f16", "gemma2"),
-        ("gptoss.f16", "gpt-oss"),
-        ("granite.f16", "granite"),
-        ("phi3.f16", "phi3"),
-        ("bert.f16", "bert"),
-        ("nomic.f16", "nomic-bert"),
-    ] {
+    for (name, arch) in [("bert.f16", "bert"), ("nomic.f16", "nomic-bert")] {
         let Some(gguf) = open(name) else { continue };
         let message = decoder_spec(&gguf).unwrap_err().to_string();
-        assert!(
-            message.contains(&format!("architecture `{arch}` is not supported; supported are llama,")),
-            "{message}"
-        );
+        assert!(message.contains(&format!("architecture `{arch}` is not supported; the nearest is `")), "{message}");
     }
 }

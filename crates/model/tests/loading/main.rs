@@ -2,6 +2,7 @@
 
 mod golden;
 mod metadata;
+mod parts;
 mod small;
 mod specs;
 mod tensors;

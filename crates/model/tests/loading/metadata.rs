@@ -8,8 +8,7 @@ use crate::{check, small::Small};
 fn the_architecture_is_known_and_named() {
     let text = |text: &str| Value::String(text.to_owned());
     let arch = |value| Small::new("llama").global("general.architecture", value);
-    let expect =
-        "architecture `mamba` is not supported; supported are llama, mistral, qwen2, qwen2moe, qwen3, qwen3moe, gemma3";
+    let expect = "architecture `mamba` is not supported; the nearest is `llama`; supported are llama, mistral, qwen2";
     check(&arch(text("mamba")), expect);
     check(&arch(text("")), "architecture `` is not supported");
     check(&arch(Value::Uint(1)), "`general.architecture` is an unsigned integer; expected a string");
@@ -61,8 +60,18 @@ fn rotations_fit_the_heads() {
     }
     let negative = Small::new("llama").with("rope.freq_base", Value::Float(-1.0));
     check(&negative, "`llama.rope.freq_base` is -1; expected a number above 0");
-    let yarn = Small::new("llama").with("rope.scaling.type", Value::String("yarn".to_owned()));
-    check(&yarn, "`llama.rope.scaling.type` is `yarn`, which is not supported yet (supported: `none`, `linear`)");
+    let scaling = |kind: &str| Small::new("llama").with("rope.scaling.type", Value::String(kind.to_owned()));
+    let supported = "(supported: `none`, `linear`, `yarn`, `longrope`)";
+    check(&scaling("su"), &format!("`llama.rope.scaling.type` is `su`, which is not supported yet {supported}"));
+    check(&scaling("yarn"), "metadata key `llama.rope.scaling.factor` is missing");
+    let yarn = scaling("yarn").with("rope.scaling.factor", Value::Float(4.0));
+    check(&yarn, "ok");
+    let fast = yarn.with("rope.scaling.yarn_beta_fast", Value::Float(0.5));
+    check(
+        &fast,
+        "`llama.rope.scaling.yarn_beta_fast` is 0.5; expected at least `llama.rope.scaling.yarn_beta_slow`, 1",
+    );
+    check(&scaling("longrope"), "tensor `rope_factors_long.weight` is missing");
     let linear = Small::new("llama").with("rope.scaling.type", Value::String("linear".to_owned()));
     check(
         &linear.with("rope.scaling.factor", Value::Float(0.0)),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use gguf::{Builder, Gguf, Value};
 
+use crate::parts::{keys, parts};
+
 pub(crate) const HIDDEN: usize = 8;
 pub(crate) const HEAD_DIM: usize = 4;
 pub(crate) const FFN: usize = 12;
@@ -36,73 +38,21 @@ impl Small {
         for (key, size) in sizes {
             small = small.with(key, Value::Uint(size as u64));
         }
-        small = small.with("attention.layer_norm_rms_epsilon", Value::Float(1e-5));
+        for (key, value) in keys(arch) {
+            small = small.with(key, value);
+        }
         small = small.tensor("token_embd.weight", &[HIDDEN, VOCAB]).tensor("output.weight", &[HIDDEN, VOCAB]);
-        small = small.tensor("output_norm.weight", &[HIDDEN]);
-        for idx in 0..NUM_LAYERS {
-            small = small.layer(idx);
-        }
-        if arch == "gemma3" {
-            return small.with("attention.sliding_window", Value::Uint(16));
-        }
-        if small.has_experts() {
-            let [count, used, size, shared] = EXPERTS.map(|n| n as u64);
-            small = small.uint("expert_count", count).uint("expert_used_count", used);
-            small = small.uint("expert_feed_forward_length", size).uint("expert_shared_feed_forward_length", shared);
+        for part in parts(arch) {
+            for (name, shape) in part.tensors() {
+                small = small.tensor(name, &shape);
+            }
+            for (idx, (name, shape)) in
+                (0..NUM_LAYERS).flat_map(|idx| part.layer_tensors().into_iter().map(move |t| (idx, t)))
+            {
+                small = small.tensor(&format!("blk.{idx}.{name}"), &shape);
+            }
         }
         small
-    }
-
-    fn has_experts(&self) -> bool {
-        self.arch.ends_with("moe")
-    }
-
-    fn layer(mut self, idx: usize) -> Self {
-        let (q, kv) = (2 * HEAD_DIM, HEAD_DIM);
-        let mut tensors = vec![
-            ("attn_norm.weight", vec![HIDDEN]),
-            ("attn_q.weight", vec![HIDDEN, q]),
-            ("attn_k.weight", vec![HIDDEN, kv]),
-            ("attn_v.weight", vec![HIDDEN, kv]),
-            ("attn_output.weight", vec![q, HIDDEN]),
-            ("ffn_norm.weight", vec![HIDDEN]),
-        ];
-        let [count, _, size, shared] = EXPERTS;
-        if self.has_experts() {
-            tensors.extend([
-                ("ffn_gate_inp.weight", vec![HIDDEN, count]),
-                ("ffn_gate_exps.weight", vec![HIDDEN, size, count]),
-                ("ffn_up_exps.weight", vec![HIDDEN, size, count]),
-                ("ffn_down_exps.weight", vec![size, HIDDEN, count]),
-            ]);
-        } else {
-            tensors.extend([
-                ("ffn_gate.weight", vec![HIDDEN, FFN]),
-                ("ffn_up.weight", vec![HIDDEN, FFN]),
-                ("ffn_down.weight", vec![FFN, HIDDEN]),
-            ]);
-        }
-        if self.arch == "qwen2moe" {
-            tensors.extend([
-                ("ffn_gate_inp_shexp.weight", vec![HIDDEN]),
-                ("ffn_gate_shexp.weight", vec![HIDDEN, shared]),
-                ("ffn_up_shexp.weight", vec![HIDDEN, shared]),
-                ("ffn_down_shexp.weight", vec![shared, HIDDEN]),
-            ]);
-        }
-        if matches!(self.arch, "qwen2" | "qwen2moe") {
-            tensors.extend([("attn_q.bias", vec![q]), ("attn_k.bias", vec![kv]), ("attn_v.bias", vec![kv])]);
-        }
-        if matches!(self.arch, "qwen3" | "qwen3moe" | "gemma3") {
-            tensors.extend([("attn_q_norm.weight", vec![HEAD_DIM]), ("attn_k_norm.weight", vec![HEAD_DIM])]);
-        }
-        if self.arch == "gemma3" {
-            tensors.extend([("post_attention_norm.weight", vec![HIDDEN]), ("post_ffw_norm.weight", vec![HIDDEN])]);
-        }
-        for (name, shape) in tensors {
-            self = self.tensor(&format!("blk.{idx}.{name}"), &shape);
-        }
-        self
     }
 
     /// With this value of a key under the architecture's prefix.
@@ -139,9 +89,9 @@ impl Small {
         self
     }
 
-    /// The names of all tensors.
-    pub(crate) fn tensor_names(&self) -> Vec<String> {
-        self.tensors.keys().cloned().collect()
+    /// All tensors' names and shapes.
+    pub(crate) fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        self.tensors.clone().into_iter().collect()
     }
 
     pub(crate) fn build(&self) -> Gguf {

@@ -1,10 +1,13 @@
 //! What each architecture's metadata means.
 
 use gguf::Value;
-use model::{Activation, Ffn, Mask, Moe, RopeStyle, supported_architectures};
+use model::{
+    Activation, Ffn, Mask, Moe, QkNorm, Residual, RopeScaling, RopeStyle, Shared, SharedWeight, supported_architectures,
+};
 
 use crate::{
     check, load,
+    parts::{Part, parts},
     small::{EXPERTS, FFN, HEAD_DIM, HIDDEN, NUM_LAYERS, Small, VOCAB},
 };
 
@@ -19,43 +22,46 @@ fn every_architecture_loads() {
         assert_eq!((attention.q_size(), attention.kv_size()), (2 * HEAD_DIM, HEAD_DIM));
         assert_eq!((attention.rope.dim, attention.scale, attention.softcap), (HEAD_DIM, 0.5, None));
         assert_eq!(spec.kv_elements_per_token(), 2 * HEAD_DIM * NUM_LAYERS);
-        let (Ffn::Gated { size, .. } | Ffn::Moe(Moe { size, .. })) = spec.layers[0].ffn;
-        assert_eq!(size, if arch.ends_with("moe") { EXPERTS[2] } else { FFN });
+        let (Ffn::Gated { size, .. } | Ffn::Plain { size, .. } | Ffn::Moe(Moe { size, .. })) = spec.layers[0].ffn;
+        assert_eq!(size, if parts(arch).contains(&Part::Experts) { EXPERTS[2] } else { FFN });
     }
 }
 
 #[test]
 fn architectures_differ_in_rotation_norms_and_activation() {
-    for (arch, style, qk_norm, post_norms, activation) in [
-        ("llama", RopeStyle::Norm, false, false, Activation::Silu),
-        ("mistral", RopeStyle::Norm, false, false, Activation::Silu),
-        ("qwen2", RopeStyle::Neox, false, false, Activation::Silu),
-        ("qwen2moe", RopeStyle::Neox, false, false, Activation::Silu),
-        ("qwen3", RopeStyle::Neox, true, false, Activation::Silu),
-        ("qwen3moe", RopeStyle::Neox, true, false, Activation::Silu),
-        ("gemma3", RopeStyle::Neox, true, true, Activation::GeluTanh),
+    for (arch, style, qk_norm, residual, activation) in [
+        ("llama", RopeStyle::Norm, QkNorm::None, Residual::PreNorm, Activation::Silu),
+        ("mistral", RopeStyle::Norm, QkNorm::None, Residual::PreNorm, Activation::Silu),
+        ("qwen2", RopeStyle::Neox, QkNorm::None, Residual::PreNorm, Activation::Silu),
+        ("qwen2moe", RopeStyle::Neox, QkNorm::None, Residual::PreNorm, Activation::Silu),
+        ("qwen3", RopeStyle::Neox, QkNorm::PerHead, Residual::PreNorm, Activation::Silu),
+        ("qwen3moe", RopeStyle::Neox, QkNorm::PerHead, Residual::PreNorm, Activation::Silu),
+        ("gemma3", RopeStyle::Neox, QkNorm::PerHead, Residual::SandwichNorm, Activation::GeluTanh),
     ] {
         let layer = load(&Small::new(arch)).unwrap().layers.remove(0);
-        let (Ffn::Gated { activation: found, .. } | Ffn::Moe(Moe { activation: found, .. })) = layer.ffn;
+        let (Ffn::Gated { activation: found, .. }
+        | Ffn::Plain { activation: found, .. }
+        | Ffn::Moe(Moe { activation: found, .. })) = layer.ffn;
         assert_eq!((layer.attention.rope.style, found), (style, activation), "{arch}");
-        assert_eq!((layer.attention.qk_norm, layer.post_norms), (qk_norm, post_norms), "{arch}");
+        assert_eq!((layer.attention.qk_norm, layer.residual), (qk_norm, residual), "{arch}");
     }
 }
 
 #[test]
 fn experts_differ_in_their_weights_and_in_the_shared_one() {
-    let [num_experts, num_used, size, shared] = EXPERTS;
+    let [num_experts, num_used, size, shared_size] = EXPERTS;
     let moe = |small: &Small| match model::decoder_spec(&small.build()).unwrap().layers[1].ffn {
         Ffn::Moe(moe) => moe,
         other => panic!("{other:?}"),
     };
-    let qwen3 = Moe { num_experts, num_used, size, activation: Activation::Silu, normalize: true, shared_size: None };
+    let qwen3 = Moe::plain((num_used, num_experts), size);
+    let shared = |size| Some(Shared { size, weight: SharedWeight::Sigmoid });
     assert_eq!(moe(&Small::new("qwen3moe")), qwen3);
-    assert_eq!(moe(&Small::new("qwen2moe")), Moe { normalize: false, shared_size: Some(shared), ..qwen3 });
+    assert_eq!(moe(&Small::new("qwen2moe")), Moe { normalize: false, shared: shared(shared_size), ..qwen3 });
     // Without their own keys, experts share the dense width, and the shared one has all of it.
     let widths = Small::new("qwen2moe").without("expert_feed_forward_length");
     let widths = widths.without("expert_shared_feed_forward_length");
-    assert_eq!(moe(&widths), Moe { size: FFN / num_used, shared_size: Some(FFN), normalize: false, ..qwen3 });
+    assert_eq!(moe(&widths), Moe { size: FFN / num_used, shared: shared(FFN), normalize: false, ..qwen3 });
     let mixtral = Small::new("llama").uint("expert_count", 8).uint("expert_used_count", 2);
     assert_eq!(moe(&mixtral), Moe { num_experts: 8, num_used: 2, size: FFN, ..qwen3 });
 }
@@ -70,8 +76,9 @@ fn gemma3_alternates_masks_and_bases() {
         Small::new("gemma3").uint("block_count", 6).with("rope.scaling.type", Value::String("linear".into()));
     model = model.with("rope.scaling.factor", Value::Float(8.0));
     let spec = model::decoder_spec(&model.build()).unwrap();
-    let ropes: Vec<_> = spec.layers.iter().map(|l| (l.attention.rope.theta, l.attention.rope.linear_factor)).collect();
-    assert_eq!(ropes, [(1e4, 1.0), (1e4, 1.0), (1e4, 1.0), (1e4, 1.0), (1e4, 1.0), (1e6, 8.0)]);
+    let ropes: Vec<_> = spec.layers.iter().map(|l| (l.attention.rope.theta, l.attention.rope.scaling)).collect();
+    let local = (1e4, RopeScaling::None);
+    assert_eq!(ropes, [local, local, local, local, local, (1e6, RopeScaling::Linear { factor: 8.0 })]);
     assert_eq!(spec.layers[5].attention.mask, Mask::Full);
     check(&Small::new("gemma3").without("attention.sliding_window"), "`gemma3.attention.sliding_window` is missing");
 }

@@ -331,6 +331,7 @@ impl AttentionInputs<'_> {
             window: match spec.mask {
                 Mask::Full => 0,
                 Mask::Sliding { window } => u32::try_from(window).unwrap_or(u32::MAX),
+                Mask::Chunked { .. } => unreachable!("`supported` refuses them"),
             },
             softcap: spec.softcap.unwrap_or(0.0),
         }

@@ -1,0 +1,122 @@
+//! The stages of the feed-forward block.
+
+use model::{Activation, Ffn, FfnWeights, GatedWeights, Moe, MoeWeights, PlainWeights, SharedExpert};
+
+use super::{Buffers, Forward, matmul};
+use crate::{
+    ops::{
+        Write,
+        gated_act::{act, gated_act},
+        matmul::{GroupedProduct, Product},
+        moe,
+    },
+    weights::{Model, Weight},
+};
+
+impl Forward {
+    pub(super) fn ffn_block(&mut self, model: &Model, layer_idx: usize) {
+        let (spec, weights) = (&model.spec.layers[layer_idx], &model.weights.layers[layer_idx]);
+        // ffn_norm
+        if spec.residual.is_parallel() {
+            std::mem::swap(&mut self.buffers.x, &mut self.buffers.ffn_x);
+        } else {
+            self.load_hidden(model, weights.ffn_norm.as_ref());
+        }
+        match (spec.ffn, &weights.ffn) {
+            (Ffn::Gated { size, activation }, FfnWeights::Gated(gated)) => {
+                self.gate(model, gated, (size, activation));
+                // ffn_down, then the post norm where there is one
+                self.add_branch(model, &gated.down, weights.post_ffw_norm.as_ref());
+            }
+            (Ffn::Plain { size, activation }, FfnWeights::Plain(plain)) => {
+                self.up(model, plain, (size, activation));
+                self.add_branch(model, &plain.down, weights.post_ffw_norm.as_ref());
+            }
+            (Ffn::Moe(moe), FfnWeights::Moe(experts)) => {
+                self.experts(model, experts, moe);
+                if let (Some(expert), Some(shared)) = (&experts.shared, moe.shared) {
+                    self.shared_expert(model, expert, (shared.size, moe.activation));
+                }
+                // the post norm where there is one
+                match &weights.post_ffw_norm {
+                    Some(norm) => self.add_normed(model, norm),
+                    None => {
+                        let (Buffers { hidden, branch, .. }, scale) = (&mut self.buffers, model.spec.residual_scale);
+                        hidden.iter_mut().zip(branch).for_each(|(hidden, x)| *hidden += scale * *x);
+                    }
+                }
+            }
+            _ => unreachable!("weights are resolved as the specification says"),
+        }
+    }
+
+    /// Turns the inputs of gate and up into those of down.
+    fn gate(&mut self, model: &Model, weights: &GatedWeights<Weight>, (size, activation): (usize, Activation)) {
+        let Self { compute, buffers, .. } = self;
+        let Buffers { x, gate, up, .. } = buffers;
+        // gate_up
+        gate.resize(x.num_tokens() * size, 0.0);
+        up.resize(x.num_tokens() * size, 0.0);
+        let products = [Product::of(&weights.gate, gate, Write::Replace), Product::of(&weights.up, up, Write::Replace)];
+        matmul::matmul(compute, model, x, products);
+        // activation
+        gated_act(compute, activation, (gate, up), size, x);
+        matmul::quantize(compute, model, x);
+    }
+
+    /// Turns the inputs of up into those of down.
+    fn up(&mut self, model: &Model, weights: &PlainWeights<Weight>, (size, activation): (usize, Activation)) {
+        let Self { compute, buffers: Buffers { x, up, .. }, .. } = self;
+        // up
+        up.resize(x.num_tokens() * size, 0.0);
+        matmul::matmul(compute, model, x, [Product::of(&weights.up, up, Write::Replace)]);
+        // activation
+        act(compute, activation, up, size, x);
+        matmul::quantize(compute, model, x);
+    }
+
+    /// The weighted sum of the experts that each token chooses.
+    fn experts(&mut self, model: &Model, weights: &MoeWeights<Weight>, spec: Moe) {
+        let Self { compute, buffers, .. } = self;
+        let Buffers { x, pair_x, routes, gate, up, pair_out, branch, .. } = buffers;
+        // moe_route
+        gate.resize(x.num_tokens() * spec.num_experts, 0.0);
+        matmul::matmul(compute, model, x, [Product::of(&weights.router, gate, Write::Replace)]);
+        routes.choose(gate, weights.selection_bias.as_ref().map_or(&[], Weight::vector), &spec);
+        // expert_gate_up
+        moe::gather(compute, routes, x, spec.weighted, pair_x);
+        matmul::quantize(compute, model, pair_x);
+        gate.resize(routes.num_pairs() * spec.size, 0.0);
+        up.resize(routes.num_pairs() * spec.size, 0.0);
+        let products = [GroupedProduct::of(&weights.gate, gate), GroupedProduct::of(&weights.up, up)];
+        matmul::grouped(compute, (model, routes.groups()), pair_x, products);
+        // expert_activation
+        gated_act(compute, spec.activation, (gate, up), spec.size, pair_x);
+        matmul::quantize(compute, model, pair_x);
+        // expert_down
+        pair_out.resize(routes.num_pairs() * model.spec.hidden_size, 0.0);
+        matmul::grouped(compute, (model, routes.groups()), pair_x, [GroupedProduct::of(&weights.down, pair_out)]);
+        // expert_sum
+        branch.resize(x.num_tokens() * model.spec.hidden_size, 0.0);
+        moe::weighted_sum(compute, routes, spec.weighted, pair_out, branch);
+    }
+
+    /// Adds the expert that every token passes.
+    fn shared_expert(&mut self, model: &Model, weights: &SharedExpert<Weight>, kind: (usize, Activation)) {
+        let Buffers { x, shared_weights, .. } = &mut self.buffers;
+        // shared_route
+        match &weights.router {
+            Some(router) => moe::sigmoid_dots(&mut self.compute, router.vector(), x, shared_weights),
+            None => {
+                shared_weights.clear();
+                shared_weights.resize(x.num_tokens(), 1.0);
+            }
+        }
+        self.gate(model, &weights.expert, kind);
+        // shared_down
+        let Self { compute, buffers: Buffers { x, shared_weights, pair_out, branch, .. }, .. } = self;
+        pair_out.resize(branch.len(), 0.0);
+        matmul::matmul(compute, model, x, [Product::of(&weights.expert.down, pair_out, Write::Replace)]);
+        moe::add_scaled(compute, shared_weights, pair_out, branch);
+    }
+}
