@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use gguf::{
+    Builder,
+    Value::{Float, String as Text, Uint},
+};
 use serde_json::Value;
 
 use super::server::command;
@@ -26,6 +30,37 @@ fn inspect_shows_metadata_and_tensors() {
     assert_eq!(json["metadata"]["general.architecture"], "llama");
     assert_eq!(json["metadata"]["tokenizer.ggml.tokens"].as_array().map(Vec::len), Some(2048));
     assert_eq!(json["tensors"].as_array().map(Vec::len), Some(56));
+    assert_eq!((&json["files"], &json["types"][0]["type"], &json["adapter"]), (&1.into(), &"Q8_0".into(), &Value::Null));
+}
+
+#[test]
+fn inspect_shows_adapters_and_splits() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, file: Builder| {
+        std::fs::write(folder.path().join(name), file.build()).expect("room for a small file");
+        folder.path().join(name).display().to_string()
+    };
+    let lora = Builder::new()
+        .value("general.type", Text("adapter".into()))
+        .value("adapter.lora.alpha", Float(16.0))
+        .tensor_f32("blk.0.ffn_up.weight.lora_a", &[4, 8], &[0.0; 32])
+        .tensor_f32("blk.0.ffn_up.weight.lora_b", &[8, 6], &[0.0; 48]);
+    let path = write("lora.gguf", lora);
+    let tables = output(&["inspect", &path]);
+    assert!(tables.contains("LoRA adapter, rank 8, alpha 16, scale 2: 1 x ffn_up.weight"), "{tables}");
+    let json: Value = serde_json::from_str(&output(&["inspect", "--json", &path])).expect("JSON");
+    assert_eq!(json["adapter"]["scale"], 2.0);
+
+    let part = |no: u64, tensor: &str| {
+        let head = Builder::new().value("split.no", Uint(no)).value("split.count", Uint(2));
+        head.value("split.tensors.count", Uint(2)).tensor_f32(tensor, &[2], &[0.0; 2])
+    };
+    let path = write("m-00001-of-00002.gguf", part(0, "a"));
+    write("m-00002-of-00002.gguf", part(1, "b"));
+    let tables = output(&["inspect", &path]);
+    assert!(tables.contains("in 2 files") && tables.contains("not served by llcuda"), "{tables}");
+    let row = tables.lines().find(|line| line.starts_with("| b ")).expect("the tensor of the second file");
+    assert!(row.ends_with("   2 |"), "{row}");
 }
 
 #[test]
