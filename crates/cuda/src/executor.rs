@@ -40,6 +40,28 @@ pub struct MemorySplit {
     pub kv_bytes_per_token: usize,
 }
 
+/// What the largest step needs.
+fn step_sizes(spec: &DecoderSpec, options: &CudaOptions) -> (BatchLayout, Sizes) {
+    let limits = BatchLimits {
+        max_tokens: options.max_num_batched_tokens,
+        max_seqs: options.max_num_seqs,
+        blocks_per_seq: options.blocks_per_seq(),
+        tile_tokens: AttentionPlan::tile_tokens(spec),
+    };
+    let sizes = Sizes::new(spec, limits.max_tokens.max(limits.max_seqs), limits.max_seqs);
+    (BatchLayout::new(limits), sizes)
+}
+
+/// Bytes that a model takes beside its weights, keys and values on a device with `num_sms` multiprocessors: activations,
+/// logits, metadata, libraries and graphs. Needs no device.
+///
+/// # Errors
+/// [`CudaError::Unsupported`] when the model cannot run on a GPU.
+pub fn workspace_bytes(spec: &DecoderSpec, options: &CudaOptions, num_sms: usize) -> Result<usize, CudaError> {
+    let (layout, sizes) = step_sizes(spec, options);
+    Ok(Forward::num_bytes(num_sms, spec, &layout, &sizes)? + DRIVER_BYTES)
+}
+
 /// Computes steps on a GPU. `launch` queues the work, `collect` waits for it.
 pub struct CudaExecutor {
     forward: Forward,
@@ -72,19 +94,12 @@ impl CudaExecutor {
         supported::check(&spec)?;
         let kv_layout = KvLayout::new(&spec, options.kv_type)?;
         let tile_tokens = AttentionPlan::tile_tokens(&spec);
-        let limits = BatchLimits {
-            max_tokens: options.max_num_batched_tokens,
-            max_seqs: options.max_num_seqs,
-            blocks_per_seq: options.blocks_per_seq(),
-            tile_tokens,
-        };
-        let layout = BatchLayout::new(limits);
-        let sizes = Sizes::new(&spec, limits.max_tokens.max(limits.max_seqs), limits.max_seqs);
+        let (layout, sizes) = step_sizes(&spec, &options);
         let demand = Demand {
             free_bytes: gpu.device.memory()?.0,
             margin_bytes: options.margin_bytes,
             weight_bytes: device_bytes(gguf)?,
-            workspace_bytes: Forward::num_bytes(&gpu, &spec, &layout, &sizes)? + DRIVER_BYTES,
+            workspace_bytes: workspace_bytes(&spec, &options, gpu.device.info().num_sms as usize)?,
             block_bytes: kv_layout.block_bytes(),
             num_blocks: options.num_blocks,
             max_blocks: options.max_useful_blocks(),

@@ -127,15 +127,15 @@ impl Forward {
     /// # Errors
     /// [`CudaError::Unsupported`] when the kernels do not take the model's experts.
     pub(crate) fn num_bytes(
-        gpu: &Gpu,
+        num_sms: usize,
         spec: &DecoderSpec,
         layout: &BatchLayout,
         sizes: &Sizes,
     ) -> Result<usize, CudaError> {
-        let attention = AttentionWorkspace::num_bytes(&gpu.device, &head_shapes(spec), layout.seq_lens.len());
+        let attention = AttentionWorkspace::num_bytes(num_sms, &head_shapes(spec), layout.seq_lens.len());
         let sampling = Sampling::num_bytes(sizes.logit_rows, sizes.vocab);
         let experts = ExpertSizes::new(spec, sizes.tokens)?.map_or(0, |sizes| sizes.num_bytes());
-        Ok(sizes.num_bytes() + experts + attention + sampling + 4 * layout.num_words() + Matmul::num_bytes(gpu))
+        Ok(sizes.num_bytes() + experts + attention + sampling + 4 * layout.num_words() + Matmul::num_bytes(num_sms))
     }
 
     /// The logits of the last step, `[rows, vocab_size]`.

@@ -23,6 +23,6 @@ mod weights;
 pub use bandwidth::copy_bandwidth;
 pub use device::Device;
 pub use error::CudaError;
-pub use executor::{CudaExecutor, MemorySplit};
+pub use executor::{CudaExecutor, MemorySplit, workspace_bytes};
 pub use kv_cache::KvType;
 pub use options::{CudaOptions, LoneToken};

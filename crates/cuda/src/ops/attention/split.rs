@@ -137,10 +137,10 @@ impl AttentionWorkspace {
         Ok(Self { buffer, layout })
     }
 
-    /// Bytes that [`Self::new`] takes.
+    /// Bytes that [`Self::new`] takes on a device with so many multiprocessors.
     #[must_use]
-    pub fn num_bytes(device: &Device, shapes: &[HeadShape], max_seqs: usize) -> usize {
-        WorkspaceLayout::new(shapes, device.info().num_sms as usize, max_seqs).num_bytes()
+    pub fn num_bytes(num_sms: usize, shapes: &[HeadShape], max_seqs: usize) -> usize {
+        WorkspaceLayout::new(shapes, num_sms, max_seqs).num_bytes()
     }
 
     /// The parts of a launch over `num_seqs` sequences.

@@ -126,8 +126,8 @@ impl Matmul {
 
     /// Bytes of device memory that [`Self::new`] takes, with the library where it is installed.
     #[must_use]
-    pub fn num_bytes(gpu: &Gpu) -> usize {
-        Workspace::num_bytes(&gpu.device) + Library::num_bytes()
+    pub fn num_bytes(num_sms: usize) -> usize {
+        Workspace::num_bytes(num_sms) + Library::num_bytes()
     }
 
     /// Whether cuBLAS is used for many tokens.

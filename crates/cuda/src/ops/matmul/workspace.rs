@@ -14,21 +14,21 @@ pub(super) struct Workspace {
     pub(super) arrivals: Buffer,
 }
 
-fn partial_bytes(device: &Device) -> usize {
-    device.info().num_sms as usize * PARTIAL_BYTES_PER_SM
+fn partial_bytes(num_sms: usize) -> usize {
+    num_sms * PARTIAL_BYTES_PER_SM
 }
 
 impl Workspace {
     pub(super) fn new(device: &Device) -> Result<Self, CudaError> {
         Ok(Self {
-            partial: Buffer::new(device, partial_bytes(device), "matmul sums")?,
+            partial: Buffer::new(device, partial_bytes(device.info().num_sms as usize), "matmul sums")?,
             arrivals: Buffer::new(device, NUM_ARRIVALS * 4, "matmul counters")?,
         })
     }
 
     /// Bytes that [`Self::new`] takes.
-    pub(super) fn num_bytes(device: &Device) -> usize {
-        partial_bytes(device) + NUM_ARRIVALS * 4
+    pub(super) fn num_bytes(num_sms: usize) -> usize {
+        partial_bytes(num_sms) + NUM_ARRIVALS * 4
     }
 
     pub(super) fn num_arrivals(&self) -> usize {
