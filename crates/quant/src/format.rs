@@ -6,6 +6,7 @@ use crate::superblock::SUPERBLOCK_LEN;
 use crate::{
     GgmlType, Isa, Superblock,
     block::{BlockFormat, Blocks, Decode, UnpackRow},
+    encode::{EncodeBlock, EncodeRow, Row},
     formats::{
         bf16, f16, f32, iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs, iq4_nl, iq4_xs, mxfp4, nvfp4, q1_0, q2_0,
         q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0, tq1_0, tq2_0,
@@ -14,9 +15,9 @@ use crate::{
 
 /// One line per type.
 const REGISTRY: &[Format] = &[
-    Format::floats(GgmlType::F32, f32::decode),
-    Format::floats(GgmlType::F16, f16::decode),
-    Format::floats(GgmlType::BF16, bf16::decode),
+    Format::floats(GgmlType::F32, f32::decode, f32::encode),
+    Format::floats(GgmlType::F16, f16::decode, f16::encode),
+    Format::floats(GgmlType::BF16, bf16::decode, bf16::encode),
     Format::blocks::<q4_0::Q4_0, _, _, _>(),
     Format::blocks::<q4_1::Q4_1, _, _, _>(),
     Format::blocks::<q5_0::Q5_0, _, _, _>(),
@@ -50,6 +51,7 @@ pub struct Format {
     /// Which one.
     pub ggml_type: GgmlType,
     pub(crate) kind: Kind,
+    encode: fn(Isa, Row<'_>),
 }
 
 /// How a format is decoded.
@@ -122,13 +124,24 @@ impl Format {
         }
     }
 
-    const fn floats(ggml_type: GgmlType, decode_row: fn(Isa, &[u8], &mut [f32])) -> Self {
-        Self { ggml_type, kind: Kind::Floats(decode_row) }
+    /// Encodes a row. `importance`, one number for each column, is what a squared error of its weights costs; without it all
+    /// cost alike. The same bytes on every instruction set.
+    ///
+    /// # Panics
+    /// When `out` is not exactly the row of `x.len()` weights, or the importance has other columns.
+    pub fn encode_row(&self, isa: Isa, x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) {
+        assert_eq!(out.len(), self.row_bytes(x.len()), "bytes of a row of {} weights", x.len());
+        assert!(importance.is_none_or(|w| w.len() == x.len()), "importance of a row of {} weights", x.len());
+        (self.encode)(isa, Row { x, importance, out });
+    }
+
+    const fn floats(ggml_type: GgmlType, decode_row: fn(Isa, &[u8], &mut [f32]), encode: fn(Isa, Row<'_>)) -> Self {
+        Self { ggml_type, kind: Kind::Floats(decode_row), encode }
     }
 
     const fn blocks<F, const LEN: usize, const GROUPS: usize, const BYTES: usize>() -> Self
     where
-        F: BlockFormat<LEN, GROUPS, BYTES>,
+        F: BlockFormat<LEN, GROUPS, BYTES> + EncodeBlock<LEN, BYTES>,
     {
         let unpack = Unpack {
             row: |isa, bytes, out| {
@@ -137,7 +150,10 @@ impl Format {
             offset: F::OFFSET,
             max_q: F::MAX_Q,
         };
-        Self { ggml_type: F::TYPE, kind: Kind::Blocks(unpack) }
+        let encode = |isa: Isa, row: Row<'_>| {
+            isa.run(EncodeRow::<Blocks<F, LEN, GROUPS, BYTES>> { row, format: PhantomData });
+        };
+        Self { ggml_type: F::TYPE, kind: Kind::Blocks(unpack), encode }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Block formats of GGUF weights, one file each, and dot products with them.
+//! Block formats of GGUF weights, one file each: decoding, encoding, and dot products with them.
 //!
 //! [`GgmlType`] names every type a GGUF file can hold; [`Format`] is one that we can compute with. A [`Panel`] holds a
 //! few rows of a matrix, decoded once; [`Panel::multiply`] takes its dot products with many tokens' [`Activations`].
@@ -8,6 +8,7 @@
 
 mod activations;
 mod block;
+mod encode;
 mod float16;
 mod format;
 mod formats;

@@ -2,8 +2,13 @@
 //! Block: the low bytes of 32 grid points, 16 bytes with nibbles of their high 3 bits and the sign of delta, four times
 //! 16 bits with four 3-bit scales and above them a nibble of `d` f16, the lowest first.
 
-use super::iq1_s::{MAX_Q, OFFSET, unpack_point};
-use crate::{GgmlType, block::BlockFormat, f16_to_f32};
+use super::iq1_s::{CODES, MAX_Q, OFFSET, Shifted, fit_scale, points, unpack_point};
+use crate::{
+    GgmlType,
+    block::BlockFormat,
+    encode::{EncodeBlock, groups, split, weights},
+    f16_to_f32,
+};
 
 pub(crate) struct Iq1M;
 
@@ -25,5 +30,26 @@ impl BlockFormat<256, 16, 56> for Iq1M {
             let point = usize::from(block[i]) | usize::from(nibble & 7) << 8;
             *q = unpack_point(point, nibble >> 3 == 1);
         }
+    }
+}
+
+impl EncodeBlock<256, 56> for Iq1M {
+    #[inline(always)]
+    fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 56] {
+        let snap = Shifted::<8>;
+        let (x, weights) = (split::<256, 16, 16>(x), split(&weights(importance)));
+        let ideal = std::array::from_fn(|g| fit_scale(&x[g], &weights[g], &snap));
+        let found = groups::scaled((&x, &weights), &ideal, CODES, &snap);
+        let mut block = [0; 56];
+        for (i, (point, negative)) in points(found.levels.as_flattened()).into_iter().enumerate() {
+            block[i] = point as u8;
+            block[32 + i / 2] |= ((point >> 8) as u8 | u8::from(negative) << 3) << (4 * (i % 2));
+        }
+        for (i, codes) in found.codes.as_chunks::<4>().0.iter().enumerate() {
+            let d = found.d >> (4 * i) & 15;
+            let word = codes.iter().rev().fold(d, |word, code| word << 3 | u16::from(*code));
+            block[48 + 2 * i..][..2].copy_from_slice(&word.to_le_bytes());
+        }
+        block
     }
 }

@@ -1,10 +1,16 @@
 //! `IQ3_S`: 256 weights `d * (2 * scale + 1) * q` in groups of 32. Block: `d` f16, the low bytes of 64 grid points of
 //! four magnitudes, 8 bytes with their ninth bits, 32 bytes of signs, 4 bytes of 4-bit scales.
 
-use super::signs::{self, MAX_Q, OFFSET};
+use std::sync::LazyLock;
+
+use super::{
+    iq2_xs::pack_nibble_pairs,
+    signs::{self, MAX_Q, OFFSET},
+};
 use crate::{
     GgmlType,
     block::BlockFormat,
+    encode::{EncodeBlock, fit, groups, lattice::Lattice, split, weights},
     float16::read_f16,
     grids::{IQ3_S_LEVELS, expand4, iq3_s},
 };
@@ -30,5 +36,32 @@ impl BlockFormat<256, 16, 110> for Iq3S {
             let point = |k: usize| usize::from(block[2 + 2 * i + k]) | usize::from(high >> k & 1) << 8;
             *q = signs::apply(signs::join(GRID[point(0)], GRID[point(1)]), block[74 + i]);
         }
+    }
+}
+
+/// The codebook for encoding.
+static LATTICE: LazyLock<Lattice<4>> = LazyLock::new(|| Lattice::new(&iq3_s::POINTS, 3, &IQ3_S_LEVELS.map(f32::from)));
+
+impl EncodeBlock<256, 110> for Iq3S {
+    #[inline(always)]
+    fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 110] {
+        const CODES: groups::ScaleCodes = groups::ScaleCodes { max: 15.0, slope: 2.0, base: 1.0 };
+        let (weights, lattice) = (weights(importance), &*LATTICE);
+        let (magnitudes, signs) = signs::split(x);
+        let (x, weights) = (split::<256, 32, 8>(&magnitudes), split(&weights));
+        let ideal = std::array::from_fn(|g| {
+            fit::scale(&x[g], &weights[g], lattice, fit::up_to(&x[g], (1.0, 15.0), (0.8, 1.3)))
+        });
+        let found = groups::scaled((&x, &weights), &ideal, CODES, lattice);
+        let points: [usize; 64] = signs::points(lattice, &found.levels);
+        let mut block = [0; 110];
+        block[..2].copy_from_slice(&found.d.to_le_bytes());
+        for (i, point) in points.into_iter().enumerate() {
+            block[2 + i] = point as u8;
+            block[66 + i / 8] |= (point >> 8 << (i % 8)) as u8;
+        }
+        block[74..106].copy_from_slice(&signs);
+        pack_nibble_pairs(&found.codes, &mut block[106..]);
+        block
     }
 }

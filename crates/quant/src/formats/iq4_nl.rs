@@ -1,6 +1,16 @@
 //! `IQ4_NL`: 32 weights `d * VALUES[q]`. Block: `d` f16, 16 bytes with weights `i` (low nibble) and `i + 16` (high).
 
-use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+use crate::{
+    GgmlType,
+    block::BlockFormat,
+    encode::{
+        EncodeBlock, extreme,
+        fit::{self, Snap},
+        pack_nibbles, weights,
+    },
+    f16_to_f32, f32_to_f16,
+    float16::read_f16,
+};
 
 pub(crate) struct Iq4Nl;
 
@@ -33,4 +43,36 @@ impl BlockFormat<32, 2, 18> for Iq4Nl {
             q[i + 16] = VALUES[usize::from(block[2 + i] >> 4)];
         }
     }
+}
+
+impl EncodeBlock<32, 18> for Iq4Nl {
+    #[inline(always)]
+    fn encode(x: &[f32; 32], importance: Option<&[f32; 32]>) -> [u8; 18] {
+        let (snap, weights) = (levels(), weights(importance));
+        let d = f32_to_f16(fit_scale(x, &weights));
+        let q = snap.snap(x, &weights, fit::inverse(f16_to_f32(d))).map(code);
+        let mut block = [0; 18];
+        block[..2].copy_from_slice(&d.to_le_bytes());
+        pack_nibbles(&q, block.last_chunk_mut::<16>().expect("the block ends with 16 bytes of nibbles"));
+        block
+    }
+}
+
+/// [`VALUES`] as levels.
+#[inline(always)]
+pub(super) fn levels() -> fit::Table {
+    fit::Table(VALUES.map(|v| f32::from(v) - f32::from(OFFSET)))
+}
+
+/// The best scale of a group of 32.
+#[inline(always)]
+pub(super) fn fit_scale(x: &[f32; 32], weights: &[f32; 32]) -> f32 {
+    fit::scale(x, weights, &levels(), fit::around(extreme(x), -127.0, 113.0, (0.85, 1.15)))
+}
+
+/// The number of a level.
+#[inline(always)]
+pub(super) fn code(level: f32) -> u8 {
+    let value = (level + f32::from(OFFSET)) as u8;
+    VALUES.iter().map(|v| u8::from(*v < value)).sum()
 }

@@ -3,7 +3,12 @@
 //!
 //! Byte `l` of a half's 32 holds its weights `l`, `l + 32`, `l + 64` and `l + 96`, the lowest bits first.
 
-use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+use crate::{
+    GgmlType,
+    block::BlockFormat,
+    encode::{EncodeBlock, fit::AffineSearch, groups, pack_pairs, split, weights},
+    float16::read_f16,
+};
 
 pub(crate) struct Q2K;
 
@@ -26,5 +31,22 @@ impl BlockFormat<256, 16, 84> for Q2K {
                 }
             }
         }
+    }
+}
+
+impl EncodeBlock<256, 84> for Q2K {
+    #[inline(always)]
+    fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 84] {
+        let search = AffineSearch { max_q: 3.0, overshoot: 1.2, undershoot: 0.6, no_positive_offset: true };
+        let found = groups::with_mins::<16, 16>((&split(x), &split(&weights(importance))), 15.0, &search);
+        let mut block = [0; 84];
+        for (byte, (scale, min)) in block.iter_mut().zip(found.scales.into_iter().zip(found.mins)) {
+            *byte = scale | min << 4;
+        }
+        let q = std::array::from_fn(|i| found.q[i / 16][i % 16] as u8);
+        pack_pairs(&q, 0, block[16..].first_chunk_mut().expect("84 bytes are 64 more than 16"));
+        block[80..82].copy_from_slice(&found.d.to_le_bytes());
+        block[82..].copy_from_slice(&found.dmin.to_le_bytes());
+        block
     }
 }

@@ -6,6 +6,7 @@
 use crate::{
     GgmlType,
     block::{BlockFormat, unpack_nibbles},
+    encode::{EncodeBlock, fit::AffineSearch, groups, pack_nibbles, split, weights},
     float16::read_f16,
 };
 
@@ -41,4 +42,38 @@ impl BlockFormat<256, 16, 144> for Q4K {
             unpack_nibbles(bytes, q);
         }
     }
+}
+
+impl EncodeBlock<256, 144> for Q4K {
+    #[inline(always)]
+    fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 144] {
+        let search = AffineSearch { max_q: 15.0, overshoot: 1.2, undershoot: 0.9, no_positive_offset: true };
+        let (head, q) = encode_groups(x, importance, &search);
+        let mut block = [0; 144];
+        block[..16].copy_from_slice(&head);
+        for (q, bytes) in q.as_chunks::<64>().0.iter().zip(block[16..].as_chunks_mut::<32>().0) {
+            pack_nibbles(q, bytes);
+        }
+        block
+    }
+}
+
+/// The first 16 bytes and the integers of `Q4_K` and `Q5_K`.
+#[inline(always)]
+pub(super) fn encode_groups(
+    x: &[f32; 256],
+    importance: Option<&[f32; 256]>,
+    search: &AffineSearch,
+) -> ([u8; 16], [u8; 256]) {
+    let found = groups::with_mins::<32, 8>((&split(x), &split(&weights(importance))), 63.0, search);
+    let mut head = [0; 16];
+    head[..2].copy_from_slice(&found.d.to_le_bytes());
+    head[2..4].copy_from_slice(&found.dmin.to_le_bytes());
+    let (s, m) = (found.scales, found.mins);
+    for j in 0..4 {
+        head[4 + j] = s[j] | s[j + 4] >> 4 << 6;
+        head[8 + j] = m[j] | m[j + 4] >> 4 << 6;
+        head[12 + j] = s[j + 4] & 15 | m[j + 4] << 4;
+    }
+    (head, std::array::from_fn(|i| found.q[i / 32][i % 32] as u8))
 }

@@ -1,9 +1,11 @@
 //! `Q5_0`: 32 weights `d * (q - 16)`. Block: `d` f16, 32 fifth bits, 16 bytes with the low nibbles of weights `i` and
 //! `i + 16`.
 
+use super::q4_0::symmetric;
 use crate::{
     GgmlType,
     block::{BlockFormat, unpack_nibbles},
+    encode::{EncodeBlock, pack_nibbles},
     float16::read_f16,
 };
 
@@ -37,4 +39,22 @@ pub(super) fn spread_bits(bits: u8) -> u64 {
     // Byte `i` keeps bit `i` alone; adding 127 carries it, wherever it is, to the top of its byte.
     let own_bit = (u64::from(bits) * EVERY_BYTE) & 0x8040_2010_0804_0201;
     (own_bit + 127 * EVERY_BYTE) & (128 * EVERY_BYTE)
+}
+
+impl EncodeBlock<32, 22> for Q5_0 {
+    #[inline(always)]
+    fn encode(x: &[f32; 32], importance: Option<&[f32; 32]>) -> [u8; 22] {
+        let (d, q) = symmetric(x, importance, 16.0);
+        let mut block = [0; 22];
+        block[..2].copy_from_slice(&d.to_le_bytes());
+        block[2..6].copy_from_slice(&fifth_bits(&q));
+        pack_nibbles(&q, block.last_chunk_mut::<16>().expect("the block ends with 16 bytes of nibbles"));
+        block
+    }
+}
+
+/// Bit 4 of every byte.
+#[inline(always)]
+pub(super) fn fifth_bits(q: &[u8; 32]) -> [u8; 4] {
+    q.iter().rev().fold(0_u32, |bits, q| bits << 1 | u32::from(q >> 4 & 1)).to_le_bytes()
 }

@@ -1,8 +1,12 @@
 //! `Q5_K`: `Q4_K` with a fifth bit. Block: `d` and `dmin` f16, 12 bytes of scales and minimums, 32 bytes of fifth bits,
 //! 128 bytes of nibbles. Bit `g` of byte `l` of the fifth bits belongs to weight `l` of group `g`.
 
-use super::q4_k::unpack_scales;
-use crate::{GgmlType, block::BlockFormat};
+use super::q4_k::{encode_groups, unpack_scales};
+use crate::{
+    GgmlType,
+    block::BlockFormat,
+    encode::{EncodeBlock, fit::AffineSearch, pack_nibbles},
+};
 
 pub(crate) struct Q5K;
 
@@ -24,5 +28,22 @@ impl BlockFormat<256, 16, 176> for Q5K {
                 q[l + 32] = bytes[l] >> 4 | (bits & 2) << 3;
             }
         }
+    }
+}
+
+impl EncodeBlock<256, 176> for Q5K {
+    #[inline(always)]
+    fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 176] {
+        let search = AffineSearch { max_q: 31.0, overshoot: 1.0, undershoot: 0.8, no_positive_offset: true };
+        let (head, q) = encode_groups(x, importance, &search);
+        let mut block = [0; 176];
+        block[..16].copy_from_slice(&head);
+        for l in 0..32 {
+            block[16 + l] = (0..8).fold(0, |bits, group| bits | (q[32 * group + l] >> 4) << group);
+        }
+        for (q, bytes) in q.as_chunks::<64>().0.iter().zip(block[48..].as_chunks_mut::<32>().0) {
+            pack_nibbles(q, bytes);
+        }
+        block
     }
 }

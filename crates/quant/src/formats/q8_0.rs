@@ -1,6 +1,12 @@
 //! `Q8_0`: 32 weights `d * q` with signed `q`. Block: `d` f16, 32 bytes.
 
-use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+use crate::{
+    GgmlType,
+    block::BlockFormat,
+    encode::{EncodeBlock, extreme, fit},
+    f32_to_f16,
+    float16::read_f16,
+};
 
 pub(crate) struct Q8_0;
 
@@ -16,5 +22,19 @@ impl BlockFormat<32, 2, 34> for Q8_0 {
             // Flipping the sign bit adds 128.
             q[i] = block[2 + i] ^ 128;
         }
+    }
+}
+
+impl EncodeBlock<32, 34> for Q8_0 {
+    #[inline(always)]
+    fn encode(x: &[f32; 32], _importance: Option<&[f32; 32]>) -> [u8; 34] {
+        let d = extreme(x).abs() / 127.0;
+        let inverse = fit::inverse(d);
+        let mut block = [0; 34];
+        block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+        for i in 0..32 {
+            block[2 + i] = ((x[i] * inverse).round() as i8).cast_unsigned();
+        }
+        block
     }
 }

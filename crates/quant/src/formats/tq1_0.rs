@@ -2,7 +2,8 @@
 //!
 //! A byte is a fraction of 256 in base 3: multiplying it by 3 shifts the next digit out at the top.
 
-use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+use super::tq2_0::ternary;
+use crate::{GgmlType, block::BlockFormat, encode::EncodeBlock, float16::read_f16};
 
 pub(crate) struct Tq1;
 
@@ -34,5 +35,29 @@ impl BlockFormat<256, 16, 54> for Tq1 {
         unpack_digits(&block[..32], &mut q[..160]);
         unpack_digits(&block[32..48], &mut q[160..240]);
         unpack_digits(&block[48..52], &mut q[240..]);
+    }
+}
+
+/// Joins digits as fractions of 256 in base 3, rounded up: digit 0 of all bytes comes first, then digit 1, ...
+#[inline(always)]
+fn pack_digits(q: &[u8], bytes: &mut [u8]) {
+    let stride = bytes.len();
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        let digit = |n: usize| u16::from(q.get(stride * n + i).copied().unwrap_or(0));
+        let number = (0..5).fold(0, |number, n| number * 3 + digit(n));
+        *byte = (number * 256).div_ceil(243) as u8;
+    }
+}
+
+impl EncodeBlock<256, 54> for Tq1 {
+    #[inline(always)]
+    fn encode(x: &[f32; 256], _importance: Option<&[f32; 256]>) -> [u8; 54] {
+        let (d, q) = ternary(x);
+        let mut block = [0; 54];
+        pack_digits(&q[..160], &mut block[..32]);
+        pack_digits(&q[160..240], &mut block[32..48]);
+        pack_digits(&q[240..], &mut block[48..52]);
+        block[52..].copy_from_slice(&d.to_le_bytes());
+        block
     }
 }

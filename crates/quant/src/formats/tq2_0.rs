@@ -2,7 +2,13 @@
 //!
 //! Byte `l` of a half's 32 holds its weights `l`, `l + 32`, `l + 64` and `l + 96`, the lowest bits first.
 
-use crate::{GgmlType, block::BlockFormat, float16::read_f16};
+use crate::{
+    GgmlType,
+    block::BlockFormat,
+    encode::{EncodeBlock, extreme, fit, pack_pairs},
+    f32_to_f16,
+    float16::read_f16,
+};
 
 pub(crate) struct Tq2;
 
@@ -22,4 +28,23 @@ impl BlockFormat<256, 16, 66> for Tq2 {
             }
         }
     }
+}
+
+impl EncodeBlock<256, 66> for Tq2 {
+    #[inline(always)]
+    fn encode(x: &[f32; 256], _importance: Option<&[f32; 256]>) -> [u8; 66] {
+        let (d, q) = ternary(x);
+        let mut block = [0; 66];
+        pack_pairs(&q, 0, block.first_chunk_mut().expect("66 bytes are more than 64"));
+        block[64..].copy_from_slice(&d.to_le_bytes());
+        block
+    }
+}
+
+/// The scale, an f16, and ternary digits: the largest magnitude is 1.
+#[inline(always)]
+pub(super) fn ternary(x: &[f32; 256]) -> (u16, [u8; 256]) {
+    let d = extreme(x).abs();
+    let inverse = fit::inverse(d);
+    (f32_to_f16(d), x.map(|x| ((x * inverse).round() + 1.0) as u8))
 }
