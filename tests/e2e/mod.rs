@@ -10,3 +10,4 @@ mod kernels;
 mod lifecycle;
 pub(crate) mod server;
 mod start_up;
+mod templates;

@@ -16,7 +16,6 @@ enum Takes {
 /// Each flag, what follows it, and why it has no effect.
 const FLAGS: &[(&str, Takes, &str)] = &[
     ("metrics", Takes::Nothing, "/metrics is always there"),
-    ("jinja", Takes::Nothing, "chat templates are always Jinja"),
     ("cont-batching", Takes::Nothing, "requests are always batched continuously"),
     ("flash-attn", Takes::Maybe, "the device's own attention is used"),
     ("threads-batch", Takes::Value, "--threads counts for both"),
@@ -87,8 +86,8 @@ mod tests {
 
     #[test]
     fn flags_without_effect_are_told() {
-        let line = Line::parse_from(["x", "--jinja", "--flash-attn", "--cache-ram", "-1", "--numa=isolate"]);
-        assert_eq!(line.accepted.given, ["jinja", "flash-attn", "cache-ram", "numa"]);
+        let line = Line::parse_from(["x", "--warmup", "--flash-attn", "--cache-ram", "-1", "--numa=isolate"]);
+        assert_eq!(line.accepted.given, ["flash-attn", "warmup", "cache-ram", "numa"]);
         assert!(Line::parse_from(["x"]).accepted.given.is_empty());
         assert!(Line::try_parse_from(["x", "--frobnicate"]).is_err());
     }

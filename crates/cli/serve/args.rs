@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::{Map, Value as Json};
 
 use super::accepted::AcceptedArgs;
 use crate::{
@@ -48,12 +49,58 @@ pub(crate) struct ModelArgs {
     /// The name(s) that clients see, separated by commas
     #[arg(short, long, env = "LLAMA_ARG_ALIAS", value_delimiter = ',')]
     pub(crate) alias: Vec<String>,
-    /// A Jinja chat template instead of the file's own
-    #[arg(long, env = "LLAMA_ARG_CHAT_TEMPLATE")]
+    #[command(flatten)]
+    pub(crate) template: TemplateArgs,
+}
+
+/// How conversations become prompts.
+#[derive(Args)]
+#[command(next_help_heading = "Chat template")]
+pub(crate) struct TemplateArgs {
+    /// The name of a built-in chat format, or a Jinja chat template, instead of the file's own
+    #[arg(long, value_name = "NAME|JINJA", env = "LLAMA_ARG_CHAT_TEMPLATE")]
     pub(crate) chat_template: Option<String>,
     /// A file with a Jinja chat template instead of the model's own
     #[arg(long, env = "LLAMA_ARG_CHAT_TEMPLATE_FILE", conflicts_with = "chat_template")]
     pub(crate) chat_template_file: Option<PathBuf>,
+    /// Variables for the chat template, as a JSON object; those of a request win
+    #[arg(long, value_name = "JSON", env = "LLAMA_CHAT_TEMPLATE_KWARGS", value_parser = json_object)]
+    pub(crate) chat_template_kwargs: Option<Map<String, Json>>,
+    /// Run Jinja chat templates (the default)
+    #[arg(long, env = "LLAMA_ARG_JINJA", num_args = 0, default_missing_value = "on", value_parser = switch,
+          overrides_with = "no_jinja")]
+    pub(crate) jinja: Option<bool>,
+    /// Run no Jinja: recognize the template's format and use the built-in one
+    #[arg(long, env = "LLAMA_ARG_NO_JINJA", value_parser = switch, overrides_with = "jinja")]
+    pub(crate) no_jinja: bool,
+    /// Continue a last message of the assistant (the default)
+    #[arg(long, env = "LLAMA_ARG_PREFILL_ASSISTANT", num_args = 0, default_missing_value = "on", value_parser = switch,
+          overrides_with = "no_prefill_assistant")]
+    pub(crate) prefill_assistant: Option<bool>,
+    /// Answer a last message of the assistant as any other
+    #[arg(long, env = "LLAMA_ARG_NO_PREFILL_ASSISTANT", value_parser = switch, overrides_with = "prefill_assistant")]
+    pub(crate) no_prefill_assistant: bool,
+}
+
+impl TemplateArgs {
+    /// Whether Jinja templates are not to be run.
+    pub(crate) fn without_jinja(&self) -> bool {
+        self.no_jinja || self.jinja == Some(false)
+    }
+
+    /// Whether a last message of the assistant is continued.
+    pub(crate) fn continues_assistant(&self) -> bool {
+        !self.no_prefill_assistant && self.prefill_assistant != Some(false)
+    }
+}
+
+/// A JSON object on the command line.
+fn json_object(text: &str) -> Result<Map<String, Json>, String> {
+    match serde_json::from_str(text) {
+        Ok(Json::Object(object)) => Ok(object),
+        Ok(_) => Err("it must be a JSON object, such as {\"enable_thinking\": false}".to_owned()),
+        Err(e) => Err(format!("it is not valid JSON: {e}")),
+    }
 }
 
 /// How requests share the model.

@@ -31,6 +31,8 @@ impl ServeArgs {
                 seed: u32::try_from(self.sampling.seed).ok(),
                 max_tokens: usize::try_from(self.sampling.predict).ok(),
                 cache_prompt: !self.batching.no_cache_prompt,
+                template_kwargs: self.model.template.chat_template_kwargs.clone().unwrap_or_default(),
+                prefill_assistant: self.model.template.continues_assistant(),
             },
             ..ServerConfig::new(http.address()?)
         })
@@ -169,6 +171,20 @@ mod tests {
         assert!(fault("--host 256.0.0.1").contains("256.0.0.1"));
         assert!(fault("--api-key-file /nonexistent/keys").contains("/nonexistent/keys"));
         assert!(fault("--repeat-penalty 0").contains("above 0"));
+    }
+
+    #[test]
+    fn templates_are_told_what_the_command_line_says() {
+        let line = ["x", "--demo", "--chat-template-kwargs", r#"{"enable_thinking": false}"#, "--no-prefill-assistant"];
+        let defaults = Line::parse_from(line).serve.server_config().unwrap().defaults;
+        assert_eq!(defaults.template_kwargs["enable_thinking"], false);
+        assert!(!defaults.prefill_assistant);
+        for wrong in ["[1]", "{"] {
+            assert!(Line::try_parse_from(["x", "--demo", "--chat-template-kwargs", wrong]).is_err(), "{wrong}");
+        }
+        let template = args("--no-jinja --jinja").model.template;
+        assert!(!template.without_jinja(), "the last one counts");
+        assert!(args("--jinja --no-jinja").model.template.without_jinja());
     }
 
     #[test]

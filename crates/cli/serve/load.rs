@@ -1,21 +1,19 @@
 //! From a GGUF file to a model that serves.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use engine::{Capacity, Engine};
 use gguf::Gguf;
 use model::DecoderSpec;
 use server::{Model, ModelInfo};
-use text::{ChatTemplate, Tokenizer};
+use text::Tokenizer;
 
 use super::{
     args::{ModelArgs, ServeArgs},
     file_type,
     summary::Summary,
+    template,
 };
 use crate::{
     device,
@@ -32,7 +30,7 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<(Model, Summary)> {
     let spec = model::decoder_spec(&gguf)?;
     let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);
     check_vocabulary(&spec, &tokenizer)?;
-    let template = Arc::new(template(&args.model, &gguf, &tokenizer)?);
+    let template = Arc::new(template::load(&args.model.template, gguf.metadata(), &tokenizer)?);
     let loaded = device::load(
         Arc::clone(&gguf),
         &args.device,
@@ -90,29 +88,6 @@ fn check_vocabulary(spec: &DecoderSpec, tokenizer: &Tokenizer) -> anyhow::Result
         tracing::debug!(num_tokens, num_rows, "the embedding table is padded");
     }
     Ok(())
-}
-
-/// The command line's template, else the file's.
-fn template(args: &ModelArgs, gguf: &Gguf, tokenizer: &Tokenizer) -> anyhow::Result<ChatTemplate> {
-    let (name, source) = match (&args.chat_template, &args.chat_template_file) {
-        (Some(source), _) => ("--chat-template".to_owned(), jinja(source)?),
-        (None, Some(path)) => (path.display().to_string(), read_template(path)?),
-        (None, None) => return Ok(ChatTemplate::from_metadata(gguf.metadata(), tokenizer)?),
-    };
-    let text = |id: Option<types::TokenId>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
-    Ok(ChatTemplate::from_source(&name, &source, text(tokenizer.bos()), text(tokenizer.eos()))?)
-}
-
-fn jinja(source: &str) -> anyhow::Result<String> {
-    anyhow::ensure!(
-        source.contains("{{") || source.contains("{%"),
-        "--chat-template is `{source}`; it must be a Jinja template, names of templates are not known"
-    );
-    Ok(source.to_owned())
-}
-
-fn read_template(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read --chat-template-file `{}`", path.display()))
 }
 
 /// The name that answers carry and the further ones: as llama-server chooses them.

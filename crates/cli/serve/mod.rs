@@ -10,6 +10,7 @@ mod file_type;
 mod load;
 mod signals;
 mod summary;
+mod template;
 
 use std::{sync::Arc, thread};
 

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use serde_json::{Map, Value as Json};
 use types::SamplingParams;
 
 /// Everything the HTTP side needs to know besides the model.
@@ -37,11 +38,22 @@ pub struct Defaults {
     pub max_tokens: Option<usize>,
     /// Whether prompts share the prefix cache.
     pub cache_prompt: bool,
+    /// Variables for the chat template; a request's own win.
+    pub template_kwargs: Map<String, Json>,
+    /// Whether a last message of the assistant is continued, rather than answered.
+    pub prefill_assistant: bool,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { params: SamplingParams::default(), seed: None, max_tokens: None, cache_prompt: true }
+        Self {
+            params: SamplingParams::default(),
+            seed: None,
+            max_tokens: None,
+            cache_prompt: true,
+            template_kwargs: Map::new(),
+            prefill_assistant: true,
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn completions(State(state): State<Arc<AppState>>, fields: Fiel
         let num_logprobs = num_logprobs(&fields)?;
         let head = Head::parse("chatcmpl", &fields, num_logprobs.is_some(), &loaded)?;
         let job = job::parse(&fields, num_logprobs, &config.config.defaults, &loaded)?;
-        let text = messages::render(&fields, &loaded)?;
+        let text = messages::render(&fields, &config.config.defaults, &loaded)?;
         let prompt = prompt::encode(&text, &loaded)?;
         let jobs = job::spread(&job, vec![prompt], num_choices, &loaded)?;
         Ok((jobs, delivery, ChatAnswer::new(head, num_choices)))
@@ -41,7 +41,10 @@ pub(super) async fn completions(State(state): State<Arc<AppState>>, fields: Fiel
 /// The prompt for a conversation.
 pub(super) async fn apply_template(State(state): State<Arc<AppState>>, fields: Fields) -> Result<Response, ApiError> {
     let loaded = Arc::clone(state.loaded()?);
-    let text = heavy::run(&state, fields.num_bytes, move || messages::render(&fields, &loaded)).await?;
+    let config = Arc::clone(&state);
+    let text =
+        heavy::run(&state, fields.num_bytes, move || messages::render(&fields, &config.config.defaults, &loaded))
+            .await?;
     Ok(super::json(&json!({ "prompt": text })))
 }
 

@@ -5,6 +5,7 @@ use text::ChatInput;
 
 use super::fields::{Fields, wrong_type};
 use crate::{
+    config::Defaults,
     error::ApiError,
     state::{Loaded, Model},
 };
@@ -12,12 +13,15 @@ use crate::{
 /// Templates may leave out parts of what was said, such as old thoughts; never so much of it.
 const MAX_CONTEXTS: usize = 4;
 
+/// Variables of templates that have fields of their own, whose checks must not be gone around.
+const OWN_VARIABLES: &[&str] = &["messages", "tools"];
+
 /// Renders the conversation in `messages`. A last message of the assistant is not closed: the answer continues it.
 ///
 /// # Errors
 /// When a message is malformed, or the template refuses the conversation.
-pub(crate) fn render(fields: &Fields, loaded: &Loaded) -> Result<String, ApiError> {
-    refuse_tools(fields)?;
+pub(crate) fn render(fields: &Fields, defaults: &Defaults, loaded: &Loaded) -> Result<String, ApiError> {
+    refuse_tools(fields, &loaded.model)?;
     let mut messages = match fields.get("messages") {
         Some(Json::Array(list)) => {
             list.iter().enumerate().map(|(i, m)| message(i, m)).collect::<Result<Vec<_>, _>>()?
@@ -30,9 +34,11 @@ pub(crate) fn render(fields: &Fields, loaded: &Loaded) -> Result<String, ApiErro
     }
     refuse_hopeless(&messages, loaded)?;
     let model = &loaded.model;
-    let prefill = take_prefill(&mut messages)?;
+    let continues = fields.bool("continue_final_message", false)?;
+    let prefill = if continues || defaults.prefill_assistant { take_prefill(&mut messages)? } else { None };
     let generation_prompt = fields.bool("add_generation_prompt", true)?;
-    let kwargs = kwargs(fields)?;
+    refuse_contradiction(fields, continues, prefill.is_some())?;
+    let kwargs = kwargs(fields, &defaults.template_kwargs)?;
     let mut text = model.template.render(&ChatInput {
         messages: &Json::Array(messages),
         tools: None,
@@ -54,12 +60,30 @@ fn refuse_hopeless(messages: &[Json], loaded: &Loaded) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn refuse_tools(fields: &Fields) -> Result<(), ApiError> {
+/// A message is continued or answered, not both.
+fn refuse_contradiction(fields: &Fields, continues: bool, has_prefill: bool) -> Result<(), ApiError> {
+    if continues && fields.get("add_generation_prompt").is_some() && fields.bool("add_generation_prompt", true)? {
+        let message = "Field 'continue_final_message': cannot be true together with `add_generation_prompt`";
+        return Err(ApiError::invalid(message));
+    }
+    if continues && !has_prefill {
+        let message = "Field 'continue_final_message': is true, but the last message is not the assistant's";
+        return Err(ApiError::invalid(message));
+    }
+    Ok(())
+}
+
+fn refuse_tools(fields: &Fields, model: &Model) -> Result<(), ApiError> {
     let tools = match fields.get("tools") {
         None => false,
         Some(Json::Array(list)) => !list.is_empty(),
         Some(other) => return Err(wrong_type("tools", "a list of tools", other)),
     };
+    if tools && let Some(format) = model.template.format_name() {
+        return Err(ApiError::invalid(format!(
+            "Field 'tools': the built-in chat format `{format}` knows no tools; a Jinja template (--jinja) may"
+        )));
+    }
     // Tools that must not be called are not shown to the model.
     if tools && fields.get("tool_choice").and_then(Json::as_str) != Some("none") {
         return Err(ApiError::unsupported(
@@ -134,13 +158,25 @@ fn take_prefill(messages: &mut Vec<Json>) -> Result<Option<String>, ApiError> {
     Ok(text)
 }
 
-/// What the client tells the template.
-fn kwargs(fields: &Fields) -> Result<Map<String, Json>, ApiError> {
-    let mut kwargs = fields.object("chat_template_kwargs")?.cloned().unwrap_or_default();
+/// What the template is told: by the command line, then by the client.
+fn kwargs(fields: &Fields, defaults: &Map<String, Json>) -> Result<Map<String, Json>, ApiError> {
+    let mut kwargs = defaults.clone();
+    kwargs.extend(fields.object("chat_template_kwargs")?.cloned().unwrap_or_default());
     match fields.string("reasoning_effort")? {
         None => {}
         Some("none") => drop(kwargs.insert("enable_thinking".to_owned(), Json::Bool(false))),
         Some(effort) => drop(kwargs.insert("reasoning_effort".to_owned(), effort.into())),
+    }
+    match kwargs.get("enable_thinking") {
+        None | Some(Json::Bool(_)) => {}
+        // Templates take any text for true, `"false"` too.
+        Some(other) => return Err(wrong_type("chat_template_kwargs.enable_thinking", "a boolean", other)),
+    }
+    for name in OWN_VARIABLES {
+        if kwargs.contains_key(*name) {
+            let message = format!("Field 'chat_template_kwargs': `{name}` is a field of the request itself");
+            return Err(ApiError::invalid(message));
+        }
     }
     Ok(kwargs)
 }
@@ -160,7 +196,7 @@ fn drop_added_tokens(text: &mut String, model: &Model) {
 mod tests {
     use serde_json::{Value as Json, json};
 
-    use super::{message, take_prefill};
+    use super::{Fields, kwargs, message, take_prefill};
 
     fn fails(value: Json, words: &[&str]) {
         let error = message(3, &value).expect_err("refused").json().to_string();
@@ -203,5 +239,29 @@ mod tests {
         assert_eq!(messages, std::slice::from_ref(&user));
         assert_eq!(take_prefill(&mut messages).unwrap(), None);
         assert!(take_prefill(&mut vec![user, assistant.clone(), assistant]).is_err());
+    }
+
+    #[test]
+    fn the_clients_variables_win_over_the_command_lines() {
+        let defaults = json!({ "enable_thinking": false, "style": "brief" });
+        let defaults = defaults.as_object().unwrap();
+        let check = |body: Json, expect: Json| {
+            let kwargs = kwargs(&Fields::from_json(body.clone()), defaults).unwrap();
+            assert_eq!(Json::Object(kwargs), expect, "{body}");
+        };
+        check(json!({}), json!({ "enable_thinking": false, "style": "brief" }));
+        let body = json!({ "chat_template_kwargs": { "enable_thinking": true }, "reasoning_effort": "low" });
+        check(body, json!({ "enable_thinking": true, "style": "brief", "reasoning_effort": "low" }));
+        let body = json!({ "chat_template_kwargs": { "enable_thinking": true }, "reasoning_effort": "none" });
+        check(body, json!({ "enable_thinking": false, "style": "brief" }));
+        for (variables, word) in [
+            (json!({ "enable_thinking": "false" }), "a boolean"),
+            (json!({ "messages": [] }), "`messages`"),
+            (json!([1]), "an object"),
+        ] {
+            let fields = Fields::from_json(json!({ "chat_template_kwargs": variables }));
+            let error = kwargs(&fields, defaults).expect_err("refused").json().to_string();
+            assert!(error.contains(word), "{error}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod data;
 mod detokenize;
 mod fixture;
+mod formats;
 mod hostile_templates;
 mod hostile_texts;
 mod models;
