@@ -48,9 +48,9 @@ pub struct ChatTemplate {
 
 enum Engine {
     Jinja {
-        main: Compiled,
+        main: Box<Compiled>,
         /// A template of its own for requests with tools.
-        tools: Option<Compiled>,
+        tools: Option<Box<Compiled>>,
     },
     /// The format, and what it was told by: its name or a template's text.
     Format(&'static Format, String),
@@ -64,9 +64,9 @@ impl ChatTemplate {
     pub fn from_metadata(metadata: &Metadata, tokenizer: &Tokenizer) -> Result<Self, TextError> {
         let text = |id: Option<types::TokenId>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
         let (name, source) = metadata.str(TEMPLATE)?.map_or(("chatml", CHATML), |source| (TEMPLATE, source));
-        let main = Compiled::new(name, source, clock::system())?;
+        let main = Box::new(Compiled::new(name, source, clock::system())?);
         let tool_source = metadata.str(TOOL_TEMPLATE)?;
-        let tools = tool_source.map(|s| Compiled::new(TOOL_TEMPLATE, s, clock::system())).transpose()?;
+        let tools = tool_source.map(|s| Compiled::new(TOOL_TEMPLATE, s, clock::system()).map(Box::new)).transpose()?;
         let (bos, eos) = (text(tokenizer.bos()).to_owned(), text(tokenizer.eos()).to_owned());
         Ok(Self { engine: Engine::Jinja { main, tools }, bos, eos })
     }
@@ -77,7 +77,7 @@ impl ChatTemplate {
     /// # Errors
     /// [`TextError::TemplateSyntax`] when it does not compile.
     pub fn from_source(name: &str, source: &str, bos: &str, eos: &str) -> Result<Self, TextError> {
-        let main = Compiled::new(name, source, clock::system())?;
+        let main = Box::new(Compiled::new(name, source, clock::system())?);
         Ok(Self { engine: Engine::Jinja { main, tools: None }, bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
@@ -135,8 +135,8 @@ impl ChatTemplate {
         let clock: Clock = Arc::new(now);
         let engine = match self.engine {
             Engine::Jinja { main, tools } => {
-                let main = main.with_clock(Arc::clone(&clock))?;
-                let tools = tools.map(|tools| tools.with_clock(clock)).transpose()?;
+                let main = Box::new(main.with_clock(Arc::clone(&clock))?);
+                let tools = tools.map(|tools| tools.with_clock(clock).map(Box::new)).transpose()?;
                 Engine::Jinja { main, tools }
             }
             format => format,
