@@ -5,21 +5,26 @@
 //   block 256 threads, a chunk each warp; first_tile is the first tile of the launch, out its first row.
 //   Bytes moved: planes + 2 * rows * cols.
 // dequant_rows_f32: rows ids[i] -> out [i][cols] f32 times `factor`. Grid (num_ids), block 128 threads. Rows of ids beyond the
-//   matrix (padding) are left alone. Bytes moved: num_ids * (a row's share of the planes + 4 * cols + 4).
+//   matrix (padding) are left alone. An id with the highest bit set is a place in `chosen`, where the row's id stands; the
+//   sampling of the step before wrote it. Bytes moved: num_ids * (a row's share of the planes + 4 * cols + 4).
 #include "mma.cuh"
 #include "quant_formats.cuh"
 
 struct DequantArgs {
     QuantPlanes planes;
     void* out;
-    const unsigned* ids;  // dequant_rows_f32 only
+    const unsigned* ids;     // dequant_rows_f32 only
+    const unsigned* chosen;  // dequant_rows_f32 only
     unsigned rows;
     unsigned cols;
     unsigned chunks;
     unsigned format;
     unsigned first_tile;  // dequant_f16 only
     float factor;         // dequant_rows_f32 only
+    unsigned num_chosen;  // dequant_rows_f32 only
 };
+
+static constexpr unsigned CHOSEN = 0x80000000u;
 
 // Eight columns, or the four that are left. Rows of other than multiples of eight columns begin at eight bytes.
 static __device__ __forceinline__ void store_halves(unsigned short* to, const unsigned* p, unsigned left, bool aligned) {
@@ -127,6 +132,11 @@ extern "C" __global__ void __launch_bounds__(128) dequant_rows_f32(const __grid_
     grid_launch_dependents();
     grid_wait();
     unsigned row = args.ids[blockIdx.x];
+    if (row & CHOSEN) {
+        unsigned place = row & ~CHOSEN;
+        if (place >= args.num_chosen) return;
+        row = args.chosen[place];
+    }
     if (row >= args.rows) return;
     switch (args.format) {
         case FORMAT_Q4_K: return row_to_f32<Q4_K<1>>(args, row);

@@ -28,7 +28,8 @@ pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
             let ids_room = Buffer::new(&bench.gpu.device, 4 * tokens, "bench")?;
             bench.gpu.device.upload(ids_room.all(), &ids)?;
             let out = Buffer::new(&bench.gpu.device, 4 * tokens * cols, "bench")?;
-            let call = EmbedCall { matrix: &matrix, ids: ids_room.all(), out: out.all(), factor: 1.0 };
+            let (ids, out) = (ids_room.all(), out.all());
+            let call = EmbedCall { matrix: &matrix, ids, chosen: ids, out, factor: 1.0 };
             let us = bench.time_us(50, |_| op.run(&bench.gpu.device, &call))?;
             let bytes = tokens * (layout.read_bytes() / layout.rows + 4 * cols);
             bench.report_bytes("embed", &format!("{ggml_type} {tokens} x {cols}"), us, bytes);

@@ -149,7 +149,7 @@ impl<'a> Bench<'a> {
         };
         SeqStep {
             seq_id: SeqId(seq_idx as u64),
-            token_ids: (self.num_computed..end).map(token).collect(),
+            tokens: (self.num_computed..end).map(token).collect(),
             num_computed_tokens: self.num_computed,
             block_table: Arc::new(self.blocks[seq_idx][..end.div_ceil(BLOCK_SIZE)].to_vec()),
             sample: Some(SampleSpec {

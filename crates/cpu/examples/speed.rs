@@ -70,7 +70,7 @@ impl Bench {
         let params = Arc::new(SamplingParams::greedy());
         let seq = SeqStep {
             seq_id: SeqId(1),
-            token_ids: (self.num_computed..end).map(|i| TokenId((i * 7 % 256) as u32)).collect(),
+            tokens: (self.num_computed..end).map(|i| TokenId((i * 7 % 256) as u32)).collect(),
             num_computed_tokens: self.num_computed,
             block_table: Arc::new((0..end.div_ceil(BLOCK_SIZE)).map(|i| BlockId(i as u32)).collect()),
             sample: Some(SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false }),

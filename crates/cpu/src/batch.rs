@@ -1,6 +1,6 @@
 //! A step's flat arrays: the tokens of all sequences one after the other.
 
-use exec::StepPlan;
+use exec::{StepPlan, StepTokens};
 use types::BLOCK_SIZE;
 
 /// The tokens of a step and where their keys and values go.
@@ -23,11 +23,12 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Lays out a valid plan.
+    /// Lays out a valid plan. One step is in flight at most, so that all of its tokens are known.
     pub(crate) fn fill(&mut self, plan: &StepPlan) {
         self.clear();
         for seq in &plan.seqs {
-            for (i, token) in seq.token_ids.iter().enumerate() {
+            let StepTokens::Known(token_ids) = &seq.tokens else { unreachable!("no other step is in flight") };
+            for (i, token) in token_ids.iter().enumerate() {
                 let position = seq.num_computed_tokens + i;
                 let block = seq.block_table[position / BLOCK_SIZE];
                 self.input_ids.push(token.0);
@@ -77,7 +78,7 @@ mod tests {
     fn seq(id: u64, tokens: &[u32], num_computed_tokens: usize, blocks: &[u32]) -> SeqStep {
         SeqStep {
             seq_id: SeqId(id),
-            token_ids: tokens.iter().copied().map(TokenId).collect(),
+            tokens: tokens.iter().copied().map(TokenId).collect(),
             num_computed_tokens,
             block_table: Arc::new(blocks.iter().copied().map(BlockId).collect()),
             sample: None,

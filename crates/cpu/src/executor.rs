@@ -68,8 +68,7 @@ impl CpuExecutor {
         self.forward.run(&self.model, &self.batch);
         // sample
         let (logits, compute) = self.forward.logits();
-        let (ids, specs): (Vec<_>, Vec<_>) =
-            plan.seqs.iter().filter_map(|seq| Some((seq.seq_id, seq.sample.as_ref()?))).unzip();
+        let (ids, specs): (Vec<_>, Vec<_>) = plan.sampled().unzip();
         let rows = logits.chunks_exact(self.capacity.vocab_size);
         let tokens = sample(compute, logits, &specs);
         let seqs = ids.into_iter().zip(specs).zip(rows).zip(tokens).map(|(((seq_id, spec), logits), token)| {
@@ -86,7 +85,7 @@ impl Executor for CpuExecutor {
 
     fn launch(&mut self, plan: StepPlan) -> Result<Ticket, ExecError> {
         assert!(self.output.is_none(), "step {} was launched before the last was collected", self.num_launched + 1);
-        plan.validate(&self.capacity)?;
+        plan.validate(&self.capacity, None)?;
         self.num_launched += 1;
         let output = if plan.seqs.is_empty() { StepOutput::default() } else { self.compute(&plan) };
         self.output = Some(output);

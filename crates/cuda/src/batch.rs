@@ -5,11 +5,12 @@
 
 use std::ops::Range;
 
-use exec::StepPlan;
+use exec::{StepPlan, StepTokens};
 use types::BLOCK_SIZE;
 
 use crate::ops::{
     attention::{AttentionPlan, PrefillTile},
+    embed::CHOSEN,
     sampling::{LogitChange, SampleParams},
 };
 
@@ -28,7 +29,7 @@ const TILE_WORDS: usize = size_of::<PrefillTile>() / 4;
 /// Where each array lies, in 32-bit words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BatchLayout {
-    /// The tokens, `[max_tokens]`.
+    /// The tokens, or [`CHOSEN`] and the row of the step before that chooses one, `[max_tokens]`.
     pub(crate) input_ids: Range<usize>,
     /// Each token's position in its sequence, `[max_tokens]`.
     pub(crate) positions: Range<usize>,
@@ -131,7 +132,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// Whether every sequence decodes one token and asks for the next: what captured graphs compute.
     pub(crate) fn is_decode(plan: &StepPlan) -> bool {
-        plan.seqs.iter().all(|seq| seq.token_ids.len() == 1 && seq.sample.is_some())
+        plan.seqs.iter().all(|seq| seq.tokens.len() == 1 && seq.sample.is_some())
     }
 
     /// Lays out a valid plan in `words`, with padding rows behind it.
@@ -145,10 +146,16 @@ impl Batch {
         self.clear();
         let mut table_end = layout.block_tables.start;
         for (s, seq) in plan.seqs.iter().enumerate() {
-            for (i, token) in seq.token_ids.iter().enumerate() {
+            let input_ids = &mut words[layout.input_ids.start + self.num_tokens..];
+            match &seq.tokens {
+                StepTokens::Known(token_ids) => {
+                    input_ids.iter_mut().zip(token_ids).for_each(|(word, token)| *word = token.0);
+                }
+                StepTokens::Chosen { row } => input_ids[0] = CHOSEN | *row as u32,
+            }
+            for i in 0..seq.tokens.len() {
                 let (at, position) = (self.num_tokens + i, seq.num_computed_tokens + i);
                 let block = seq.block_table[position / BLOCK_SIZE];
-                words[layout.input_ids.start + at] = token.0;
                 words[layout.positions.start + at] = position as u32;
                 words[layout.slot_mapping.start + at] = block.0 * BLOCK_SIZE as u32 + (position % BLOCK_SIZE) as u32;
             }
@@ -160,7 +167,7 @@ impl Batch {
             table_end += blocks.len();
             words[layout.seq_lens.start + s] = seq.num_tokens_after() as u32;
             words[layout.cu_seqlens.start + s] = self.num_tokens as u32;
-            self.num_tokens += seq.token_ids.len();
+            self.num_tokens += seq.tokens.len();
             if let Some(sample) = &seq.sample {
                 words[layout.logit_tokens.start + self.num_rows] = self.num_tokens as u32 - 1;
                 let params = SampleParams::new(sample, vocab_size, &mut self.changes);
@@ -235,7 +242,7 @@ impl Batch {
 mod tests {
     use std::sync::Arc;
 
-    use exec::{SampleSpec, SeqStep, StepPlan};
+    use exec::{SampleSpec, SeqStep, StepPlan, StepTokens};
     use types::{BlockId, SamplingParams, SeqId, TokenId};
 
     use super::{Batch, BatchLayout, BatchLimits, NO_ROW, NO_SLOT, Padding};
@@ -245,7 +252,7 @@ mod tests {
         let sample = SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false };
         SeqStep {
             seq_id: SeqId(id),
-            token_ids: tokens.iter().copied().map(TokenId).collect(),
+            tokens: tokens.iter().copied().map(TokenId).collect(),
             num_computed_tokens,
             block_table: Arc::new(blocks.iter().copied().map(BlockId).collect()),
             sample: Some(sample),
@@ -277,6 +284,19 @@ mod tests {
             assert_eq!(words[layout.decode_seqs.start], 1);
             assert_eq!(words[layout.tiles.start..][..8], [0, 2, 1, 0, 0, 0, 2, 0], "the longest tile first");
         }
+    }
+
+    #[test]
+    fn a_token_that_is_being_chosen_is_its_row() {
+        let layout = BatchLayout::new(BatchLimits { max_tokens: 2, max_seqs: 2, blocks_per_seq: 4, tile_tokens: 2 });
+        let awaiting = SeqStep { tokens: StepTokens::Chosen { row: 5 }, ..seq(1, &[], 15, &[4]) };
+        let plan = StepPlan { seqs: vec![awaiting, seq(2, &[7], 0, &[1])], finished: Vec::new() };
+        assert!(Batch::is_decode(&plan));
+        let (mut words, mut batch) = (vec![0; layout.num_words()], Batch::default());
+        batch.fill(&plan, 100, Padding { seqs: 2, tokens: 2 }, (&layout, &mut words));
+        assert_eq!(words[layout.input_ids.start..][..2], [1 << 31 | 5, 7]);
+        assert_eq!(words[layout.slot_mapping.start..][..2], [4 * 16 + 15, 16]);
+        assert_eq!(words[layout.cu_seqlens.start..][..3], [0, 1, 2]);
     }
 
     #[test]

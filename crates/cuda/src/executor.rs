@@ -1,6 +1,11 @@
 //! The executor: checks plans, uploads their metadata, replays or launches the step, hands out tokens.
+//!
+//! A step may be launched before the last one is collected. It finds the tokens that the last one chooses in the
+//! device's memory, where that one leaves them, so that the host is asked for nothing in between.
 
-use exec::{Capacity, ExecError, Executor, SampledToken, SeqOutput, StageTime, StepOutput, StepPlan, Ticket};
+use exec::{
+    Capacity, ExecError, Executor, SampleSpec, SampledToken, SeqOutput, StageTime, StepOutput, StepPlan, Ticket,
+};
 use gguf::Gguf;
 use model::DecoderSpec;
 use sampling::Sampler;
@@ -11,15 +16,15 @@ use crate::{
     bandwidth::copy_bandwidth,
     batch::{Batch, BatchLayout, BatchLimits, CHANGE_WORDS, Padding},
     buffers::Sizes,
-    device::{Event, Pinned},
     error::CudaError,
     forward::{AttentionShape, Forward, StepShape},
     gpu::Gpu,
     graphs::{DecodeGraphs, decode_shape},
     kv_cache::{KvCache, KvLayout},
     memory_plan::Demand,
-    ops::{attention::AttentionPlan, sampling::SampleResult},
+    ops::attention::AttentionPlan,
     profile::{decode_plan, profile},
+    steps::{MAX_IN_FLIGHT, Step, Steps},
     supported,
     weights::{Model, device_bytes},
 };
@@ -66,19 +71,13 @@ pub fn workspace_bytes(spec: &DecoderSpec, options: &CudaOptions, num_sms: usize
 pub struct CudaExecutor {
     forward: Forward,
     graphs: DecodeGraphs,
-    batch: Batch,
-    /// The metadata as it is uploaded.
-    words: Pinned<u32>,
-    results: Pinned<SampleResult>,
-    done: Event,
+    steps: Steps,
     sampler: Sampler,
     capacity: Capacity,
     memory: MemorySplit,
     tile_tokens: usize,
     description: String,
     copy_bandwidth: f64,
-    num_launched: u64,
-    in_flight: Option<StepPlan>,
 }
 
 impl CudaExecutor {
@@ -118,20 +117,15 @@ impl CudaExecutor {
         let capacity = options.capacity(&model.spec, num_blocks);
         let forward = Forward::new(&gpu, model, cache, (layout, &options), &sizes)?;
         let mut executor = Self {
-            words: Pinned::new(&gpu.device, forward.layout.num_words())?,
-            results: Pinned::new(&gpu.device, options.max_num_seqs)?,
-            done: Event::new(&gpu.device)?,
+            steps: Steps::new(&gpu.device, &forward.layout)?,
             description: describe(&gpu),
             graphs: DecodeGraphs::none(),
-            batch: Batch::default(),
             sampler: Sampler::new(),
             forward,
             capacity,
             memory,
             tile_tokens,
             copy_bandwidth,
-            num_launched: 0,
-            in_flight: None,
         };
         executor.warm_up(options.use_graphs)?;
         Ok(executor)
@@ -162,15 +156,14 @@ impl CudaExecutor {
     }
 
     fn time_stages(&mut self, num_seqs: usize, context: usize) -> Result<Vec<StageTime>, CudaError> {
-        let plan = decode_plan(&self.capacity, num_seqs, context)?;
-        self.upload(&plan, Padding { seqs: num_seqs, tokens: num_seqs })?;
+        self.steps.next().plan = decode_plan(&self.capacity, num_seqs, context)?;
+        self.upload(Padding { seqs: num_seqs, tokens: num_seqs })?;
         profile(&self.forward, decode_shape(num_seqs), context)
     }
 
     /// Runs a step on padding once, so that libraries and kernels are loaded, then captures the decode steps.
     fn warm_up(&mut self, use_graphs: bool) -> Result<(), CudaError> {
-        let padding = Padding { seqs: 1, tokens: 1 };
-        self.upload(&StepPlan::default(), padding)?;
+        self.upload(Padding { seqs: 1, tokens: 1 })?;
         self.forward.run(decode_shape(1), None)?;
         self.forward.device.synchronize()?;
         if use_graphs {
@@ -179,16 +172,16 @@ impl CudaExecutor {
         self.forward.device.synchronize()
     }
 
-    /// Lays out a plan and starts its copy to the device.
-    fn upload(&mut self, plan: &StepPlan, padding: Padding) -> Result<(), CudaError> {
-        let (forward, words) = (&self.forward, &mut self.words);
-        let layout = &forward.layout;
-        self.batch.fill(plan, self.capacity.vocab_size, padding, (layout, words.as_mut_slice()));
+    /// Lays out the next step's plan and starts its copy to the device.
+    fn upload(&mut self, padding: Padding) -> Result<(), CudaError> {
+        let (forward, layout) = (&self.forward, &self.forward.layout);
+        let Step { plan, batch, words, .. } = self.steps.next();
+        batch.fill(plan, self.capacity.vocab_size, padding, (layout, words.as_mut_slice()));
         if !Batch::is_decode(plan) {
-            self.batch.plan_attention(self.tile_tokens, (layout, words.as_mut_slice()));
+            batch.plan_attention(self.tile_tokens, (layout, words.as_mut_slice()));
         }
-        forward.device.upload_pinned(forward.meta.span(0, self.batch.used_words), words)?;
-        let num_changes = self.batch.changes.len() * CHANGE_WORDS;
+        forward.device.upload_pinned(forward.meta.span(0, batch.used_words), words)?;
+        let num_changes = batch.changes.len() * CHANGE_WORDS;
         if num_changes == 0 {
             return Ok(());
         }
@@ -196,66 +189,75 @@ impl CudaExecutor {
         forward.device.upload_pinned_at(forward.meta.span(4 * changes.start, num_changes), words, changes.start)
     }
 
-    fn start(&mut self, plan: &StepPlan) -> Result<(), CudaError> {
-        let num_seqs = plan.seqs.len();
+    /// Queues the step that is planned in the next place.
+    fn start(&mut self) -> Result<(), CudaError> {
+        let plan = &self.steps.next().plan;
+        let (num_seqs, num_tokens) = (plan.seqs.len(), plan.num_tokens());
         let bucket = if Batch::is_decode(plan) { self.graphs.bucket(num_seqs) } else { None };
         if let Some(seqs) = bucket {
-            self.upload(plan, Padding { seqs, tokens: seqs })?;
+            self.upload(Padding { seqs, tokens: seqs })?;
             self.graphs.launch(seqs)?;
         } else {
-            let padding = Padding { seqs: num_seqs, tokens: plan.num_tokens() };
-            self.upload(plan, padding)?;
-            self.forward.run(self.shape(plan), None)?;
+            self.upload(Padding { seqs: num_seqs, tokens: num_tokens })?;
+            self.forward.run(shape(self.steps.next()), None)?;
         }
-        let results = self.forward.sampling.results(self.batch.num_rows);
-        self.forward.device.download_pinned(&mut self.results, results)?;
-        self.done.record()
+        let step = self.steps.next();
+        let results = self.forward.sampling.results(step.batch.num_rows);
+        self.forward.device.download_pinned(&mut step.results, results)?;
+        step.done.record()
     }
 
-    /// The shape of a step that is not replayed.
-    fn shape(&self, plan: &StepPlan) -> StepShape {
-        let Batch { num_tokens, num_seqs, num_rows, attention, .. } = &self.batch;
-        let attention = if Batch::is_decode(plan) {
-            AttentionShape::Decode
-        } else {
-            AttentionShape::Mixed { decode_seqs: attention.decode_seqs.len(), tiles: attention.tiles.len() }
-        };
-        StepShape { tokens: *num_tokens, seqs: *num_seqs, rows: *num_rows, attention }
-    }
-
-    fn finish(&mut self, plan: &StepPlan) -> Result<StepOutput, CudaError> {
-        self.done.wait()?;
-        let samples = plan.seqs.iter().filter_map(|seq| Some((seq.seq_id, seq.sample.as_ref()?)));
-        let mut seqs = Vec::with_capacity(self.batch.num_rows);
-        for (row, (seq_id, sample)) in samples.enumerate() {
-            let on_host = self.batch.params[row].needs_host();
-            let logits = if on_host || sample.want_logits { Some(self.logits(row)?) } else { None };
-            let token = match &logits {
-                Some(logits) if on_host => self.choose(logits, sample),
-                _ => self.results.as_slice()[row].token(),
-            };
-            seqs.push(SeqOutput { seq_id, tokens: vec![token], logits: logits.filter(|_| sample.want_logits) });
+    /// Makes the next plan ready to be launched behind the step in flight. Where that step's logits are of use to the
+    /// host, it is waited for: the next one overwrites them.
+    fn follow(&mut self, plan: &mut StepPlan) -> Result<(), CudaError> {
+        let Some(last) = self.steps.last() else { return Ok(()) };
+        if last.output.is_none() && last.needs_logits() {
+            last.output = Some(finish(last, &self.forward, &mut self.sampler)?);
         }
-        Ok(StepOutput { seqs })
+        if let Some(output) = &last.output {
+            plan.resolve(output);
+        }
+        Ok(())
     }
+}
 
-    /// Downloads a row of the last step's logits.
-    fn logits(&self, row: usize) -> Result<Vec<f32>, CudaError> {
-        let vocab_size = self.capacity.vocab_size;
-        let logits = self.forward.logits(self.batch.num_rows);
-        self.forward.device.download(logits.slice(row * vocab_size..(row + 1) * vocab_size))
-    }
+/// The shape of a step that is not replayed.
+fn shape(step: &Step) -> StepShape {
+    let Batch { num_tokens, num_seqs, num_rows, attention, .. } = &step.batch;
+    let attention = if Batch::is_decode(&step.plan) {
+        AttentionShape::Decode
+    } else {
+        AttentionShape::Mixed { decode_seqs: attention.decode_seqs.len(), tiles: attention.tiles.len() }
+    };
+    StepShape { tokens: *num_tokens, seqs: *num_seqs, rows: *num_rows, attention }
+}
 
-    /// The host's choice, for parameters that the kernels leave to it.
-    fn choose(&mut self, logits: &[f32], sample: &exec::SampleSpec) -> SampledToken {
-        let params = &sample.params;
-        let token_id = self.sampler.choose(logits, params, &sample.recent_tokens, sample.uniform);
-        let Some(num_logprobs) = params.num_logprobs else {
-            return SampledToken { token_id, logprob: f32::NAN, top_logprobs: Vec::new() };
+/// Waits for a step. Where it needs logits, no other may have been launched since.
+fn finish(step: &Step, forward: &Forward, sampler: &mut Sampler) -> Result<StepOutput, CudaError> {
+    step.done.wait()?;
+    let num_rows = step.batch.num_rows;
+    let mut seqs = Vec::with_capacity(num_rows);
+    for (row, (seq_id, sample)) in step.plan.sampled().enumerate() {
+        let on_host = step.batch.params[row].needs_host();
+        let logits = if on_host || sample.want_logits { Some(forward.download_logits(num_rows, row)?) } else { None };
+        let token = match &logits {
+            Some(logits) if on_host => choose(sampler, logits, sample),
+            _ => step.results.as_slice()[row].token(),
         };
-        let logprobs = self.sampler.logprobs(logits, token_id, num_logprobs as usize);
-        SampledToken { token_id, logprob: logprobs.chosen, top_logprobs: logprobs.top }
+        seqs.push(SeqOutput { seq_id, tokens: vec![token], logits: logits.filter(|_| sample.want_logits) });
     }
+    Ok(StepOutput { seqs })
+}
+
+/// The host's choice, for parameters that the kernels leave to it.
+fn choose(sampler: &mut Sampler, logits: &[f32], sample: &SampleSpec) -> SampledToken {
+    let params = &sample.params;
+    let token_id = sampler.choose(logits, params, &sample.recent_tokens, sample.uniform);
+    let Some(num_logprobs) = params.num_logprobs else {
+        return SampledToken { token_id, logprob: f32::NAN, top_logprobs: Vec::new() };
+    };
+    let logprobs = sampler.logprobs(logits, token_id, num_logprobs as usize);
+    SampledToken { token_id, logprob: logprobs.chosen, top_logprobs: logprobs.top }
 }
 
 impl Executor for CudaExecutor {
@@ -263,29 +265,45 @@ impl Executor for CudaExecutor {
         self.capacity
     }
 
-    fn launch(&mut self, plan: StepPlan) -> Result<Ticket, ExecError> {
-        assert!(self.in_flight.is_none(), "step {} was launched before the last was collected", self.num_launched + 1);
-        plan.validate(&self.capacity)?;
-        if !plan.seqs.is_empty() {
-            self.start(&plan).map_err(|error| ExecError::Device(error.to_string()))?;
+    fn max_steps_in_flight(&self) -> usize {
+        MAX_IN_FLIGHT
+    }
+
+    fn launch(&mut self, mut plan: StepPlan) -> Result<Ticket, ExecError> {
+        plan.validate(&self.capacity, self.steps.last().map(|step| &step.plan))?;
+        let is_empty = plan.seqs.is_empty();
+        self.follow(&mut plan).map_err(device_error)?;
+        let step = self.steps.next();
+        step.plan = plan;
+        step.output = is_empty.then(StepOutput::default);
+        if !is_empty {
+            self.start().map_err(device_error)?;
         }
-        self.num_launched += 1;
-        self.in_flight = Some(plan);
-        Ok(Ticket(self.num_launched))
+        Ok(Ticket(self.steps.launched()))
     }
 
     fn collect(&mut self, ticket: Ticket) -> Result<StepOutput, ExecError> {
-        assert_eq!(ticket.0, self.num_launched, "tickets are collected in the order of their launch");
-        let plan = self.in_flight.take().expect("a ticket is given out for each launched step");
-        if plan.seqs.is_empty() {
-            return Ok(StepOutput::default());
+        let step = self.steps.collect(ticket.0);
+        match step.output.take() {
+            Some(output) => Ok(output),
+            None => finish(step, &self.forward, &mut self.sampler).map_err(device_error),
         }
-        self.finish(&plan).map_err(|error| ExecError::Device(error.to_string()))
     }
 
     fn profile(&mut self, num_seqs: usize, context: usize) -> Result<Option<Vec<StageTime>>, ExecError> {
-        self.time_stages(num_seqs, context).map(Some).map_err(|error| ExecError::Device(error.to_string()))
+        self.time_stages(num_seqs, context).map(Some).map_err(device_error)
     }
+}
+
+impl Drop for CudaExecutor {
+    fn drop(&mut self) {
+        // Memory that a step in flight uses must outlive it. Errors on the way out concern nobody.
+        let _ = self.forward.device.synchronize();
+    }
+}
+
+fn device_error(error: CudaError) -> ExecError {
+    ExecError::Device(error.to_string())
 }
 
 fn describe(gpu: &Gpu) -> String {

@@ -138,9 +138,11 @@ impl Forward {
         Ok(sizes.num_bytes() + experts + attention + sampling + 4 * layout.num_words() + Matmul::num_bytes(num_sms))
     }
 
-    /// The logits of the last step, `[rows, vocab_size]`.
-    pub(crate) fn logits(&self, rows: usize) -> Span<f32> {
-        self.buffers.logits.rows(rows, self.model.spec.vocab_size)
+    /// Waits for the last step and brings a row of its logits, `[vocab_size]`, to the host.
+    pub(crate) fn download_logits(&self, num_rows: usize, row: usize) -> Result<Vec<f32>, CudaError> {
+        let vocab_size = self.model.spec.vocab_size;
+        let logits = self.buffers.logits.rows(num_rows, vocab_size);
+        self.device.download(logits.slice(row * vocab_size..(row + 1) * vocab_size))
     }
 
     /// Queues a step whose metadata is on its way to the device; `only` leaves all other stages out (for timing one).
@@ -222,7 +224,8 @@ impl Step<'_> {
         self.stage(Stage::Embed, |f| {
             let ids = f.array(&f.layout.input_ids, self.shape.tokens);
             let (matrix, factor) = (f.model.weights.token_embd.matrix(), f.model.spec.embedding_scale);
-            f.ops.embed.run(&f.device, &EmbedCall { matrix, ids, out: f.buffers.hidden.all(), factor })
+            let (chosen, out) = (f.sampling.next_ids(), f.buffers.hidden.all());
+            f.ops.embed.run(&f.device, &EmbedCall { matrix, ids, chosen, out, factor })
         })?;
         self.stage(Stage::Norm, |f| {
             let weight = norm_weight(&f.model.weights.layers[0].attn_norm);

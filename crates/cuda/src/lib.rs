@@ -17,6 +17,7 @@ mod options;
 mod profile;
 pub mod repack;
 mod stage;
+mod steps;
 mod supported;
 mod weights;
 

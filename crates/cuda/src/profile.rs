@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use exec::{Capacity, SampleSpec, SeqStep, StageTime, StepPlan};
+use exec::{Capacity, SampleSpec, SeqStep, StageTime, StepPlan, StepTokens};
 use model::{ExpertLinear, Ffn, FfnWeights, GatedWeights, MoeWeights};
 use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
 
@@ -31,7 +31,7 @@ pub(crate) fn decode_plan(capacity: &Capacity, num_seqs: usize, context: usize) 
     let params = Arc::new(SamplingParams::default());
     let seqs = (0..num_seqs).map(|seq| SeqStep {
         seq_id: SeqId(seq as u64),
-        token_ids: vec![TokenId((seq % capacity.vocab_size) as u32)],
+        tokens: StepTokens::Known(vec![TokenId((seq % capacity.vocab_size) as u32)]),
         num_computed_tokens: context,
         block_table: Arc::new((seq * per_seq..(seq + 1) * per_seq).map(|block| BlockId(block as u32)).collect()),
         sample: Some(SampleSpec {

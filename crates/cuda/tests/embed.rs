@@ -1,6 +1,6 @@
 //! Rows of the embedding matrix, as the file's type decodes them.
 
-use cuda::ops::embed::{Embed, EmbedCall};
+use cuda::ops::embed::{CHOSEN, Embed, EmbedCall};
 
 use crate::{
     support::{assert_close, gpu, poisoned, upload},
@@ -18,15 +18,18 @@ fn rows_are_the_files_times_the_factor() {
             _ => [96, 1056],
         } {
             let weights = Weights::new(gpu, ggml_type, 37, cols);
-            let ids = [36_u32, 0, 7, 8, u32::MAX, 15, 16, 7];
+            let rows = [36_u32, 0, 7, 8, 37, 15, 16, 7, 37];
+            // The same rows; some through those that were chosen before, one of them beyond its end.
+            let ids = [36, 0, CHOSEN, 8, 37, CHOSEN | 2, CHOSEN | 1, 7, u32::MAX];
             let (_ids_room, ids_span) = upload(gpu, &ids);
+            let (_chosen_room, chosen) = upload(gpu, &[7_u32, 16, 15]);
             for factor in [1.0, 33.5] {
                 let (_room, out) = poisoned::<f32>(gpu, ids.len() * cols);
-                let call = EmbedCall { matrix: &weights.matrix, ids: ids_span, out, factor };
+                let call = EmbedCall { matrix: &weights.matrix, ids: ids_span, chosen, out, factor };
                 op.run(&gpu.device, &call).expect("a launch");
                 let found = gpu.device.download(out).expect("rows");
-                for (&id, found) in ids.iter().zip(found.chunks_exact(cols)) {
-                    if id == u32::MAX {
+                for (&id, found) in rows.iter().zip(found.chunks_exact(cols)) {
+                    if id == 37 {
                         assert!(found.iter().all(|x| x.is_nan()), "{ggml_type}: padding was written");
                         continue;
                     }
@@ -48,7 +51,7 @@ fn a_short_output_is_refused() {
     let weights = Weights::new(gpu, quant::GgmlType::Q8_0, 4, 64);
     let (_ids_room, ids) = upload(gpu, &[0_u32, 1]);
     let (_room, out) = poisoned::<f32>(gpu, 127);
-    let call = EmbedCall { matrix: &weights.matrix, ids, out, factor: 1.0 };
+    let call = EmbedCall { matrix: &weights.matrix, ids, chosen: ids, out, factor: 1.0 };
     let message = Embed::new(gpu).expect("kernels").run(&gpu.device, &call).expect_err("a refusal").to_string();
     assert!(message.contains("127 elements, 128"), "{message}");
 }

@@ -15,6 +15,9 @@ pub struct EngineConfig {
     pub target_step_time: Duration,
     /// Prompt tokens in such a step at most, however fast the device is.
     pub max_prefill_tokens_while_decoding: usize,
+    /// Steps that are launched before the first of them is collected, at most and where the executor takes as many. With
+    /// 2, the device goes on while the engine works on the last step's tokens; with 1 it waits.
+    pub max_steps_in_flight: usize,
 }
 
 impl Default for EngineConfig {
@@ -24,6 +27,7 @@ impl Default for EngineConfig {
             enable_prefix_cache: true,
             target_step_time: Duration::from_millis(200),
             max_prefill_tokens_while_decoding: 512,
+            max_steps_in_flight: 2,
         }
     }
 }

@@ -1,15 +1,18 @@
 //! The loop: look into the inbox, schedule, launch, deliver the last step's events while the device computes, collect.
+//!
+//! Where the executor takes two steps, the next one is launched before the one in flight is collected, so that the
+//! device finds it at hand and everything else here costs it no time.
 
 use std::{
     any::Any,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
-use exec::{Capacity, ExecError, Executor};
+use exec::{Capacity, ExecError, Executor, Ticket};
 use scheduler::{OutputError, Scheduler, SchedulerConfig, SeqEvent, SeqRequest, Step};
 use types::RequestId;
 
@@ -29,11 +32,21 @@ pub(crate) struct StepLoop {
     shared: Arc<Shared>,
     live: HashMap<RequestId, Live>,
     deadlines: BTreeSet<(Instant, RequestId)>,
+    /// Oldest first.
+    in_flight: VecDeque<InFlight>,
+    max_in_flight: usize,
     /// What happened up to [`Self::collected_at`] and the callers do not know yet.
     updates: Vec<(RequestId, Update)>,
     collected_at: Instant,
     prefill_time: Duration,
     decode_time: Duration,
+}
+
+/// A step that is launched and not collected.
+struct InFlight {
+    ticket: Ticket,
+    num_prompt_tokens: usize,
+    launched_at: Instant,
 }
 
 /// What happened to a request.
@@ -64,6 +77,8 @@ impl StepLoop {
             max_prefill_tokens_while_decoding: pace.max_prefill_tokens(),
         };
         Self {
+            max_in_flight: executor.max_steps_in_flight().min(config.max_steps_in_flight).max(1),
+            in_flight: VecDeque::new(),
             executor,
             scheduler: Scheduler::new(capacity, policy),
             pace,
@@ -92,16 +107,24 @@ impl StepLoop {
 
     fn serve(&mut self) -> Result<(), StepError> {
         while self.receive().is_continue() {
-            if let Some(step) = self.scheduler.schedule() {
-                self.compute(step)?;
+            if self.in_flight.is_empty() {
+                // `launch` may do all the work, and nobody should wait for his last token meanwhile.
+                self.tell();
             }
+            self.launch()?;
+            self.tell();
+            self.collect()?;
+        }
+        // What was computed still counts.
+        while !self.in_flight.is_empty() {
+            self.collect()?;
         }
         Ok(())
     }
 
     /// Takes in what has arrived; without work, waits for something.
     fn receive(&mut self) -> ControlFlow<()> {
-        let is_idle = !self.scheduler.has_work();
+        let is_idle = !self.scheduler.has_work() && self.in_flight.is_empty();
         if is_idle {
             self.tell();
         }
@@ -150,17 +173,31 @@ impl StepLoop {
         }
     }
 
-    fn compute(&mut self, step: Step) -> Result<(), StepError> {
-        let num_prompt_tokens = step.plan.num_tokens() - step.num_decodes;
-        let launched_at = Instant::now();
-        let ticket = self.executor.launch(step.plan)?;
-        for request_id in &step.started {
-            self.live.get_mut(request_id).expect("a scheduled request is live").start(launched_at);
+    /// Launches steps, as many as may be in flight.
+    fn launch(&mut self) -> Result<(), StepError> {
+        while self.in_flight.len() < self.max_in_flight {
+            let Some(Step { plan, started, num_decodes }) = self.scheduler.schedule() else { break };
+            let num_prompt_tokens = plan.num_tokens() - num_decodes;
+            let launched_at = Instant::now();
+            let ticket = self.executor.launch(plan)?;
+            for request_id in &started {
+                self.live.get_mut(request_id).expect("a scheduled request is live").start(launched_at);
+            }
+            self.in_flight.push_back(InFlight { ticket, num_prompt_tokens, launched_at });
         }
-        self.tell();
+        Ok(())
+    }
+
+    /// Waits for the oldest step in flight, if there is one.
+    fn collect(&mut self) -> Result<(), StepError> {
+        let Some(InFlight { ticket, num_prompt_tokens, launched_at }) = self.in_flight.pop_front() else {
+            return Ok(());
+        };
         let output = self.executor.collect(ticket)?;
+        // Its computation began when the step before it was done.
+        let began_at = launched_at.max(self.collected_at);
         self.collected_at = Instant::now();
-        let step_time = self.collected_at - launched_at;
+        let step_time = self.collected_at - began_at;
         let total = if num_prompt_tokens > 0 { &mut self.prefill_time } else { &mut self.decode_time };
         *total += step_time;
         self.pace.observe(num_prompt_tokens, step_time);

@@ -3,6 +3,7 @@
 mod end;
 mod failure;
 mod limits;
+mod overlap;
 mod serving;
 
 use exec::{

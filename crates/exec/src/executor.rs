@@ -47,15 +47,23 @@ pub struct StageTime {
 /// Computes steps. Implementations own the weights, the KV blocks and the device.
 ///
 /// A step is launched and collected in two calls, so that the caller can work while the device computes. Tickets are
-/// collected in the order of their launch; at most one step is in flight.
+/// collected in the order of their launch, and steps take effect in that order: a plan may use keys and values that the
+/// steps before it write, and give their blocks to other sequences.
 pub trait Executor: Send {
     /// What the executor can hold.
     fn capacity(&self) -> Capacity;
 
-    /// Starts a step.
+    /// Steps that may be launched and not yet collected: 2, so that the device has the next one at hand when it is done
+    /// with one, or 1, where `launch` does the work.
+    fn max_steps_in_flight(&self) -> usize {
+        1
+    }
+
+    /// Starts a step. Waits for the step in flight where it must: when that leaves a choice to the host.
     ///
     /// # Errors
-    /// [`ExecError::InvalidPlan`] when the plan exceeds the capacity or names a block outside the pool;
+    /// [`ExecError::InvalidPlan`] when the plan exceeds the capacity, names a block outside the pool, or a row that the
+    /// step in flight does not have;
     /// [`ExecError::Device`] when the device refuses the work.
     fn launch(&mut self, plan: StepPlan) -> Result<Ticket, ExecError>;
 

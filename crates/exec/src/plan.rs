@@ -17,7 +17,55 @@ impl StepPlan {
     /// Tokens computed by the step, over all sequences.
     #[must_use]
     pub fn num_tokens(&self) -> usize {
-        self.seqs.iter().map(|s| s.token_ids.len()).sum()
+        self.seqs.iter().map(|s| s.tokens.len()).sum()
+    }
+
+    /// The sequences for which the step chooses a token, in the order of its rows.
+    pub fn sampled(&self) -> impl Iterator<Item = (SeqId, &SampleSpec)> {
+        self.seqs.iter().filter_map(|seq| Some((seq.seq_id, seq.sample.as_ref()?)))
+    }
+
+    /// Puts the tokens that the step before chose where the plan only names their rows.
+    ///
+    /// # Panics
+    /// When the output lacks such a row: [`Self::validate`] has checked the plan against that step.
+    pub fn resolve(&mut self, previous: &StepOutput) {
+        for seq in &mut self.seqs {
+            if let StepTokens::Chosen { row } = seq.tokens {
+                seq.tokens = StepTokens::Known(previous.seqs[row].tokens.iter().map(|token| token.token_id).collect());
+            }
+        }
+    }
+}
+
+/// The tokens of a sequence that a step computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepTokens {
+    /// These, `1..`.
+    Known(Vec<TokenId>),
+    /// One: the token that the step in flight chooses in this row. Rows are counted over the sequences for which a step
+    /// chooses one, see [`StepPlan::sampled`]; the row is one of the same sequence.
+    Chosen {
+        /// The row.
+        row: usize,
+    },
+}
+
+impl StepTokens {
+    /// How many there are.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a valid step has at least one")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Known(token_ids) => token_ids.len(),
+            Self::Chosen { .. } => 1,
+        }
+    }
+}
+
+impl FromIterator<TokenId> for StepTokens {
+    fn from_iter<I: IntoIterator<Item = TokenId>>(token_ids: I) -> Self {
+        Self::Known(token_ids.into_iter().collect())
     }
 }
 
@@ -26,14 +74,14 @@ impl StepPlan {
 pub struct SeqStep {
     /// Which sequence this is.
     pub seq_id: SeqId,
-    /// The tokens to compute, `1..`; the first has position `num_computed_tokens`.
-    pub token_ids: Vec<TokenId>,
-    /// Tokens of the sequence whose keys and values already lie in its blocks.
+    /// The tokens to compute; the first has position `num_computed_tokens`.
+    pub tokens: StepTokens,
+    /// Tokens of the sequence whose keys and values lie in its blocks once the steps launched before are done.
     pub num_computed_tokens: usize,
-    /// The sequence's blocks in order; covers `num_computed_tokens + token_ids.len()` positions. Shared with the
+    /// The sequence's blocks in order; covers `num_computed_tokens + tokens.len()` positions. Shared with the
     /// scheduler until the table grows, so that a step does not copy it.
     pub block_table: Arc<Vec<BlockId>>,
-    /// How to choose the token after the last of `token_ids`; `None` in the middle of a prompt.
+    /// How to choose the token after the last of `tokens`; `None` in the middle of a prompt.
     pub sample: Option<SampleSpec>,
 }
 
@@ -41,7 +89,7 @@ impl SeqStep {
     /// Length of the sequence once the step is done, in tokens.
     #[must_use]
     pub fn num_tokens_after(&self) -> usize {
-        self.num_computed_tokens + self.token_ids.len()
+        self.num_computed_tokens + self.tokens.len()
     }
 }
 

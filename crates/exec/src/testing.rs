@@ -2,14 +2,16 @@
 //!
 //! It stores token ids in its paged blocks and reads them back through the block table, so that a wrong table, a lost
 //! block, a wrong position or a recomputation with other tokens changes the text. Batching, chunking, preemption and
-//! the prefix cache must not.
+//! the prefix cache must not. With two steps in flight, what a step chooses is known when it is collected, to the next
+//! step alone before: as on a device.
 
-use std::sync::mpsc;
+use std::{collections::VecDeque, sync::mpsc};
 
 use types::{BLOCK_SIZE, SamplingParams, TokenId};
 
 use crate::{
-    Capacity, ExecError, Executor, SampleSpec, SampledToken, SeqOutput, SeqStep, StepOutput, StepPlan, Ticket,
+    Capacity, ExecError, Executor, SampleSpec, SampledToken, SeqOutput, SeqStep, StepOutput, StepPlan, StepTokens,
+    Ticket,
 };
 
 /// The executor. See the module's documentation.
@@ -19,8 +21,11 @@ pub struct FakeExecutor {
     alphabet: Option<Vec<TokenId>>,
     fault: Option<(u64, Fault)>,
     gate: Option<GatedSide>,
+    max_in_flight: usize,
     num_launched: u64,
-    in_flight: Option<StepOutput>,
+    num_collected: u64,
+    /// Oldest first.
+    in_flight: VecDeque<(StepPlan, StepOutput)>,
 }
 
 /// What goes wrong in a step, see [`FakeExecutor::failing_at`].
@@ -80,9 +85,18 @@ impl FakeExecutor {
             alphabet: None,
             fault: None,
             gate: None,
+            max_in_flight: 1,
             num_launched: 0,
-            in_flight: None,
+            num_collected: 0,
+            in_flight: VecDeque::new(),
         }
+    }
+
+    /// Takes so many steps before the first of them is collected.
+    #[must_use]
+    pub fn with_steps_in_flight(mut self, max_in_flight: usize) -> Self {
+        self.max_in_flight = max_in_flight;
+        self
     }
 
     /// Chooses only among these tokens (for tests that look at text); must not be empty.
@@ -122,7 +136,8 @@ impl FakeExecutor {
     }
 
     fn compute(&mut self, seq: &SeqStep) -> Result<Option<SeqOutput>, ExecError> {
-        for (i, &token) in seq.token_ids.iter().enumerate() {
+        let StepTokens::Known(token_ids) = &seq.tokens else { unreachable!("the plan was resolved") };
+        for (i, &token) in token_ids.iter().enumerate() {
             let position = seq.num_computed_tokens + i;
             let block = seq.block_table[position / BLOCK_SIZE];
             self.blocks[block.index()][position % BLOCK_SIZE] = Some(token);
@@ -163,9 +178,9 @@ impl FakeExecutor {
         }
     }
 
-    fn fault_now(&self, fault: Fault) -> bool {
-        // Steps are numbered from 0 and counted at their launch.
-        self.fault.is_some_and(|(at, what)| at + 1 == self.num_launched && what == fault)
+    /// Whether the step with this number, from 1, goes wrong so.
+    fn is_fault(&self, step: u64, fault: Fault) -> bool {
+        self.fault == Some((step - 1, fault))
     }
 }
 
@@ -174,18 +189,28 @@ impl Executor for FakeExecutor {
         self.capacity
     }
 
+    fn max_steps_in_flight(&self) -> usize {
+        self.max_in_flight
+    }
+
     fn launch(&mut self, plan: StepPlan) -> Result<Ticket, ExecError> {
-        assert!(self.in_flight.is_none(), "a step was launched before the last one was collected");
-        plan.validate(&self.capacity)?;
+        let (num_in_flight, limit) = (self.in_flight.len(), self.max_in_flight);
+        assert!(num_in_flight < limit, "a step was launched while {num_in_flight} are in flight, the limit is {limit}");
+        let previous = self.in_flight.back();
+        plan.validate(&self.capacity, previous.map(|(plan, _)| plan))?;
+        let mut resolved = plan.clone();
+        if let Some((_, output)) = previous {
+            resolved.resolve(output);
+        }
         self.num_launched += 1;
-        if self.fault_now(Fault::Launch) {
+        if self.is_fault(self.num_launched, Fault::Launch) {
             return Err(ExecError::Device("launch failed on purpose".to_owned()));
         }
         let mut output = StepOutput::default();
-        for seq in &plan.seqs {
+        for seq in &resolved.seqs {
             output.seqs.extend(self.compute(seq)?);
         }
-        self.in_flight = Some(output);
+        self.in_flight.push_back((plan.clone(), output));
         if let Some(gate) = &self.gate {
             // The test may have dropped its side: then nobody looks at the plans.
             let _ = gate.launched.send(plan);
@@ -194,17 +219,18 @@ impl Executor for FakeExecutor {
     }
 
     fn collect(&mut self, ticket: Ticket) -> Result<StepOutput, ExecError> {
-        assert_eq!(ticket.0, self.num_launched, "tickets are collected in the order of their launch");
-        let output = self.in_flight.take().expect("a ticket is given out for each launched step");
+        self.num_collected += 1;
+        assert_eq!(ticket.0, self.num_collected, "tickets are collected in the order of their launch");
+        let (_, output) = self.in_flight.pop_front().expect("a ticket is given out for each launched step");
         if let Some(gate) = &self.gate {
             // A dropped gate is an open one.
             let _ = gate.release.recv();
         }
-        assert!(!self.fault_now(Fault::Panic), "panicked on purpose");
-        if self.fault_now(Fault::Collect) {
+        assert!(!self.is_fault(ticket.0, Fault::Panic), "panicked on purpose");
+        if self.is_fault(ticket.0, Fault::Collect) {
             return Err(ExecError::Device("collect failed on purpose".to_owned()));
         }
-        Ok(if self.fault_now(Fault::EmptyOutput) { StepOutput::default() } else { output })
+        Ok(if self.is_fault(ticket.0, Fault::EmptyOutput) { StepOutput::default() } else { output })
     }
 }
 

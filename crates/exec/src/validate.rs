@@ -1,15 +1,16 @@
 //! The checks every executor makes before it trusts a plan.
 
-use types::BLOCK_SIZE;
+use types::{BLOCK_SIZE, SeqId};
 
-use crate::{Capacity, ExecError, SeqStep, StepPlan};
+use crate::{Capacity, ExecError, SeqStep, StepPlan, StepTokens};
 
 impl StepPlan {
-    /// Checks the plan against what the executor can hold. Linear in the plan's size, cheap beside any step.
+    /// Checks the plan against what the executor can hold and the step in flight, whose rows it may name. Linear in the
+    /// size of both, cheap beside any step.
     ///
     /// # Errors
     /// [`ExecError::InvalidPlan`] that names the sequence, the value and the limit.
-    pub fn validate(&self, capacity: &Capacity) -> Result<(), ExecError> {
+    pub fn validate(&self, capacity: &Capacity, in_flight: Option<&Self>) -> Result<(), ExecError> {
         if self.seqs.len() > capacity.max_num_seqs {
             return Err(invalid(format!("{} sequences, the limit is {}", self.seqs.len(), capacity.max_num_seqs)));
         }
@@ -22,14 +23,15 @@ impl StepPlan {
         if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(invalid(format!("sequence {} occurs twice", pair[0])));
         }
-        self.seqs.iter().try_for_each(|seq| seq.validate(capacity))
+        let rows: Vec<_> = in_flight.into_iter().flat_map(Self::sampled).map(|(seq_id, _)| seq_id).collect();
+        self.seqs.iter().try_for_each(|seq| seq.validate(capacity, &rows))
     }
 }
 
 impl SeqStep {
-    fn validate(&self, capacity: &Capacity) -> Result<(), ExecError> {
+    fn validate(&self, capacity: &Capacity, rows: &[SeqId]) -> Result<(), ExecError> {
         let (id, num_after, num_blocks) = (self.seq_id, self.num_tokens_after(), self.block_table.len());
-        if self.token_ids.is_empty() {
+        if self.tokens.len() == 0 {
             return Err(invalid(format!("sequence {id} has no tokens to compute")));
         }
         if num_after > capacity.max_model_len {
@@ -39,15 +41,27 @@ impl SeqStep {
         if num_blocks * BLOCK_SIZE < num_after {
             return Err(invalid(format!("sequence {id} has {num_blocks} blocks for {num_after} tokens")));
         }
-        if let Some(token) = self.token_ids.iter().find(|token| token.index() >= capacity.vocab_size) {
-            let limit = capacity.vocab_size;
-            return Err(invalid(format!("sequence {id} has token {token}, the vocabulary {limit}")));
-        }
+        self.validate_tokens(capacity.vocab_size, rows)?;
         if let Some(block) = self.block_table.iter().find(|block| block.index() >= capacity.num_blocks) {
             let limit = capacity.num_blocks;
             return Err(invalid(format!("sequence {id} names block {block}, the pool has {limit}")));
         }
         Ok(())
+    }
+
+    fn validate_tokens(&self, vocab_size: usize, rows: &[SeqId]) -> Result<(), ExecError> {
+        let id = self.seq_id;
+        match &self.tokens {
+            StepTokens::Known(token_ids) => match token_ids.iter().find(|token| token.index() >= vocab_size) {
+                Some(token) => Err(invalid(format!("sequence {id} has token {token}, the vocabulary {vocab_size}"))),
+                None => Ok(()),
+            },
+            StepTokens::Chosen { row } => match rows.get(*row) {
+                Some(owner) if *owner == id => Ok(()),
+                Some(owner) => Err(invalid(format!("sequence {id} awaits row {row}, which is sequence {owner}'s"))),
+                None => Err(invalid(format!("sequence {id} awaits row {row}, {} are in flight", rows.len()))),
+            },
+        }
     }
 }
 
@@ -59,9 +73,10 @@ fn invalid(message: String) -> ExecError {
 mod tests {
     use std::sync::Arc;
 
-    use types::{BlockId, SeqId, TokenId};
+    use types::{BlockId, SamplingParams, SeqId, TokenId};
 
     use super::*;
+    use crate::SampleSpec;
 
     const CAPACITY: Capacity =
         Capacity { num_blocks: 4, max_num_seqs: 2, max_num_batched_tokens: 20, max_model_len: 32, vocab_size: 100 };
@@ -69,7 +84,7 @@ mod tests {
     fn seq(id: u64, num_tokens: usize, blocks: &[u32]) -> SeqStep {
         SeqStep {
             seq_id: SeqId(id),
-            token_ids: vec![TokenId(7); num_tokens],
+            tokens: StepTokens::Known(vec![TokenId(7); num_tokens]),
             num_computed_tokens: 0,
             block_table: Arc::new(blocks.iter().copied().map(BlockId).collect()),
             sample: None,
@@ -77,7 +92,7 @@ mod tests {
     }
 
     fn check(seqs: Vec<SeqStep>, expect: &str) {
-        let result = StepPlan { seqs, finished: Vec::new() }.validate(&CAPACITY);
+        let result = StepPlan { seqs, finished: Vec::new() }.validate(&CAPACITY, None);
         let message = result.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
         assert!(message.contains(expect), "{message:?} does not hold {expect:?}");
     }
@@ -97,7 +112,23 @@ mod tests {
     fn positions_and_tokens_are_checked() {
         let long = SeqStep { num_computed_tokens: 32, ..seq(1, 1, &[0, 1, 2]) };
         check(vec![long], "would have 33 tokens, the limit is 32");
-        let foreign = SeqStep { token_ids: vec![TokenId(100)], ..seq(1, 1, &[0]) };
+        let foreign = SeqStep { tokens: StepTokens::Known(vec![TokenId(100)]), ..seq(1, 1, &[0]) };
         check(vec![foreign], "has token 100, the vocabulary 100");
+    }
+
+    #[test]
+    fn rows_that_are_awaited_are_checked() {
+        let params = Arc::new(SamplingParams::greedy());
+        let sample = Some(SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false });
+        let in_flight =
+            StepPlan { seqs: vec![seq(1, 1, &[0]), SeqStep { sample, ..seq(2, 1, &[1]) }], finished: Vec::new() };
+        let check = |id, row, expect: &str| {
+            let seq = SeqStep { tokens: StepTokens::Chosen { row }, num_computed_tokens: 1, ..seq(id, 1, &[1]) };
+            let result = StepPlan { seqs: vec![seq], finished: Vec::new() }.validate(&CAPACITY, Some(&in_flight));
+            assert_eq!(result.map_or_else(|error| error.to_string(), |()| "ok".to_owned()), expect);
+        };
+        check(2, 0, "ok");
+        check(1, 0, "invalid step plan: sequence 1 awaits row 0, which is sequence 2's");
+        check(2, 1, "invalid step plan: sequence 2 awaits row 1, 1 are in flight");
     }
 }

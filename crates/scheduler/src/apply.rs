@@ -5,12 +5,22 @@ use types::{RequestId, SeqId};
 
 use crate::{FinishReason, Scheduler, SeqEvent, sequence::Rank};
 
-/// One sequence of the step that is being computed.
+/// One sequence of a step that is being computed.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pub(crate) rank: Rank,
-    /// Whether the step chooses a token for it.
-    pub(crate) samples: bool,
+    pub(crate) outcome: Outcome,
+}
+
+/// What a step gives a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A part of its prompt.
+    Chunk,
+    /// The end of its prompt, with no token asked for.
+    End,
+    /// A token.
+    Token,
 }
 
 /// The executor broke the boundary's contract.
@@ -45,21 +55,27 @@ pub enum OutputError {
 }
 
 impl Scheduler {
-    /// Takes in the output of the step that was scheduled last, and returns what it means for each request, in the
-    /// order of the plan.
+    /// Takes in the output of the oldest step in flight, and returns what it means for each request, in the order of
+    /// the plan.
     ///
     /// # Errors
     /// [`OutputError`] when the output does not belong to the plan; the state is undefined then and the scheduler of no
     /// further use.
+    ///
+    /// # Panics
+    /// When no step is in flight.
     pub fn apply(&mut self, output: StepOutput) -> Result<Vec<(RequestId, SeqEvent)>, OutputError> {
         let mut outputs = output.seqs.into_iter();
-        let in_flight = std::mem::take(&mut self.in_flight);
-        let mut events = Vec::with_capacity(in_flight.len());
-        for InFlight { rank, samples } in in_flight {
-            let token = if samples { Some(self.token_of(rank.seq_id(), outputs.next())?) } else { None };
-            // A sequence that was aborted meanwhile is gone.
-            if let Ok(idx) = self.running.binary_search_by_key(&rank, |seq| seq.rank) {
-                self.advance(idx, token, &mut events);
+        let step = self.in_flight.pop_front().expect("an output belongs to a step in flight");
+        let mut events = Vec::with_capacity(step.len());
+        for InFlight { rank, outcome } in step {
+            match outcome {
+                Outcome::Chunk => {}
+                Outcome::End => events.extend(self.end(rank, FinishReason::Length)),
+                Outcome::Token => {
+                    let token = self.token_of(rank.seq_id(), outputs.next())?;
+                    self.push(rank, token, &mut events);
+                }
             }
         }
         match outputs.next() {
@@ -82,29 +98,31 @@ impl Scheduler {
         Ok(token)
     }
 
-    /// Moves a sequence on by what was scheduled and the token that was chosen.
-    fn advance(&mut self, idx: usize, token: Option<SampledToken>, events: &mut Vec<(RequestId, SeqEvent)>) {
-        let max_model_len = self.capacity.max_model_len;
-        let seq = &mut self.running[idx];
-        let request_id = seq.rank.request_id();
-        seq.advance();
-        let num_prompt_done = seq.num_computed.min(seq.num_prompt_tokens);
-        self.stats.prompt_tokens += num_prompt_done.saturating_sub(seq.num_prompt_done) as u64;
-        seq.num_prompt_done = seq.num_prompt_done.max(num_prompt_done);
-        let end = match token {
-            Some(token) => {
-                self.stats.generated_tokens += 1;
-                let end = seq.push(&token, max_model_len);
-                if !matches!(end, Some(FinishReason::EndOfGeneration(_))) {
-                    events.push((request_id, SeqEvent::Token(token)));
-                }
-                end
-            }
-            None => seq.is_computed().then_some(FinishReason::Length),
+    /// Gives a sequence its next token. One that was aborted meanwhile, or ended in the step before, is gone; one that
+    /// was preempted waits.
+    fn push(&mut self, rank: Rank, token: SampledToken, events: &mut Vec<(RequestId, SeqEvent)>) {
+        let seq = match self.running.binary_search_by_key(&rank, |seq| seq.rank) {
+            Ok(idx) => &mut self.running[idx],
+            Err(_) => match self.waiting.get_mut(&rank) {
+                Some(seq) => seq,
+                None => return,
+            },
         };
+        let end = seq.push(&token);
+        self.stats.generated_tokens += 1;
         self.stats.max_seq_tokens = self.stats.max_seq_tokens.max(seq.tokens.len());
-        if let Some(reason) = end {
-            events.push((request_id, self.remove_running(idx).end(reason)));
+        if !matches!(end, Some(FinishReason::EndOfGeneration(_))) {
+            events.push((rank.request_id(), SeqEvent::Token(token)));
         }
+        events.extend(end.and_then(|reason| self.end(rank, reason)));
+    }
+
+    /// Ends a sequence; `None` where it has ended before.
+    fn end(&mut self, rank: Rank, reason: FinishReason) -> Option<(RequestId, SeqEvent)> {
+        let seq = match self.running.binary_search_by_key(&rank, |seq| seq.rank) {
+            Ok(idx) => self.remove_running(idx),
+            Err(_) => self.waiting.remove(&rank)?,
+        };
+        Some((rank.request_id(), seq.end(reason)))
     }
 }

@@ -3,7 +3,11 @@
 use exec::StepPlan;
 use types::{BLOCK_SIZE, RequestId};
 
-use crate::{Scheduler, apply::InFlight, sequence::Sequence};
+use crate::{
+    Scheduler,
+    apply::{InFlight, Outcome},
+    sequence::Sequence,
+};
 
 /// A step to be computed.
 #[derive(Debug)]
@@ -17,13 +21,19 @@ pub struct Step {
 }
 
 impl Scheduler {
-    /// The next step; `None` when nothing runs or waits.
+    /// The next step; `None` when nothing runs or waits, or all that does awaits the step in flight.
+    ///
+    /// While a step is in flight, a sequence that it chooses a token for decodes that token in the next one, whatever it
+    /// turns out to be. Where one must know it first, nothing is scheduled: nobody decodes at half the pace of others.
     ///
     /// # Panics
-    /// When the last step's output was not applied.
+    /// When two steps are in flight already.
     pub fn schedule(&mut self) -> Option<Step> {
         let num_in_flight = self.in_flight.len();
-        assert_eq!(num_in_flight, 0, "a step is scheduled while one of {num_in_flight} sequences is not applied");
+        assert!(num_in_flight < 2, "a step is scheduled while {num_in_flight} are in flight");
+        if self.running.iter().any(Sequence::needs_history) {
+            return None;
+        }
         let num_preemptions = self.stats.num_preemptions;
         self.schedule_decodes();
         if self.stats.num_preemptions == num_preemptions {
@@ -108,18 +118,31 @@ impl Scheduler {
         let (decodes, prompts): (Vec<_>, Vec<_>) =
             self.running.iter_mut().filter(|seq| seq.num_scheduled > 0).partition(|seq| seq.is_decode());
         step.num_decodes = decodes.len();
+        let mut in_flight = Vec::with_capacity(decodes.len() + prompts.len());
+        let mut num_rows = 0;
         for seq in decodes.into_iter().chain(prompts) {
             if !std::mem::replace(&mut seq.has_started, true) {
                 step.started.push(seq.rank.request_id());
             }
-            self.in_flight.push(InFlight { rank: seq.rank, samples: seq.samples() });
-            step.plan.seqs.push(seq.step());
+            let num_computed = seq.num_computed + seq.num_scheduled;
+            self.stats.prompt_tokens += seq.count_prompt(num_computed) as u64;
+            let part = seq.step(num_rows);
+            let outcome = match &part.sample {
+                Some(_) => Outcome::Token,
+                None if seq.is_computed() => Outcome::End,
+                None => Outcome::Chunk,
+            };
+            num_rows += usize::from(outcome == Outcome::Token);
+            in_flight.push(InFlight { rank: seq.rank, outcome });
+            step.plan.seqs.push(part);
         }
         if step.plan.seqs.is_empty() {
             let (num_running, num_waiting) = (self.running.len(), self.waiting.len());
-            assert_eq!(num_running + num_waiting, 0, "{num_running} run and {num_waiting} wait, yet nothing is to do");
+            let is_idle = num_running + num_waiting == 0 || !self.in_flight.is_empty();
+            assert!(is_idle, "{num_running} run and {num_waiting} wait, yet nothing is to do");
             return None;
         }
+        self.in_flight.push_back(in_flight);
         step.plan.finished = std::mem::take(&mut self.finished);
         self.stats.num_steps += 1;
         self.stats.busy_seqs += step.plan.seqs.len() as u64;

@@ -1,6 +1,6 @@
 //! The scheduler's state, and how requests come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use exec::Capacity;
 use kvcache::{KvCache, Sharing};
@@ -30,8 +30,8 @@ pub struct Scheduler {
     pub(crate) waiting: BTreeMap<Rank, Sequence>,
     /// In the order of their rank.
     pub(crate) running: Vec<Sequence>,
-    /// The step that was scheduled and not yet applied, in the order of its plan.
-    pub(crate) in_flight: Vec<InFlight>,
+    /// The steps that were scheduled and not yet applied, oldest first, each in the order of its plan.
+    pub(crate) in_flight: VecDeque<Vec<InFlight>>,
     /// Sequences that left the batch since the last plan.
     pub(crate) finished: Vec<SeqId>,
     /// Counters; the gauges in it are filled in when asked for.
@@ -54,7 +54,7 @@ impl Scheduler {
             cache: KvCache::new(capacity.num_blocks),
             waiting: BTreeMap::new(),
             running: Vec::new(),
-            in_flight: Vec::new(),
+            in_flight: VecDeque::new(),
             finished: Vec::new(),
             stats: SchedulerStats::default(),
         }
@@ -68,7 +68,7 @@ impl Scheduler {
         let (len, limit) = (request.prompt.len(), self.capacity.max_model_len);
         assert!((1..limit).contains(&len), "a prompt of {len} tokens was accepted, the context holds {limit}");
         let table = self.cache.table(self.sharing(request.cache_prompt));
-        let sequence = Sequence::new(request, table);
+        let sequence = Sequence::new(request, table, self.capacity.max_model_len);
         let before = self.waiting.insert(sequence.rank, sequence);
         assert!(before.is_none(), "two requests have one id");
     }
@@ -130,10 +130,14 @@ impl Scheduler {
             let (id, end, slots) =
                 (seq.rank.seq_id(), seq.num_computed + seq.num_scheduled, seq.table.blocks().len() * BLOCK_SIZE);
             assert!(end <= slots, "sequence {id} has {end} tokens in {slots} slots");
-            assert!(end <= seq.tokens.len(), "sequence {id} has computed {end} of {} tokens", seq.tokens.len());
-            for block in &seq.table.blocks()[seq.num_computed / BLOCK_SIZE..end.div_ceil(BLOCK_SIZE)] {
-                let writes = seq.num_scheduled > 0;
-                assert!(!writes || self.cache.is_writable(*block), "sequence {id} writes the shared block {block}");
+            assert!(end <= seq.len(), "sequence {id} has computed {end} of {} tokens", seq.len());
+            assert!(
+                seq.len() - seq.tokens.len() <= self.in_flight.len(),
+                "sequence {id} awaits more than is in flight"
+            );
+            // What later steps write.
+            for block in &seq.table.blocks()[end.min(seq.tokens.len()) / BLOCK_SIZE..] {
+                assert!(self.cache.is_writable(*block), "sequence {id} will write the shared block {block}");
             }
         }
         for seq in self.waiting.values() {

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use exec::{SampleSpec, SampledToken, SeqStep};
+use exec::{SampleSpec, SampledToken, SeqStep, StepTokens};
 use kvcache::BlockTable;
 use sampling::Mt19937;
 use types::{RequestId, SamplingParams, SeqId, TokenId};
@@ -32,10 +32,14 @@ pub(crate) struct Sequence {
     pub(crate) rank: Rank,
     /// Prompt and answer so far.
     pub(crate) tokens: Vec<TokenId>,
+    /// Tokens after those that the steps in flight choose: one each at most.
+    num_awaited: usize,
+    /// The row of the last of them in its step.
+    awaited_row: usize,
     pub(crate) num_prompt_tokens: usize,
-    /// Tokens whose keys and values lie in the blocks.
+    /// Tokens whose keys and values lie in the blocks once the steps in flight are done.
     pub(crate) num_computed: usize,
-    /// Tokens after those that the next step computes.
+    /// Tokens after those that the step that is being put together computes.
     pub(crate) num_scheduled: usize,
     /// Prompt tokens found in the prefix cache at the first admission; `None` before it.
     pub(crate) num_cached: Option<usize>,
@@ -48,31 +52,23 @@ pub(crate) struct Sequence {
     /// Another sequence that computes the same prefix, and how many tokens of it are worth waiting for.
     pub(crate) awaits: Option<(Rank, usize)>,
     params: Arc<SamplingParams>,
-    draws: Draws,
+    /// Gives a uniform number for each token.
+    generator: Box<Mt19937>,
     max_tokens: usize,
+    /// Tokens, prompt and answer, beyond which it cannot grow: by `max_tokens` or the context.
+    max_len: usize,
     stop_token_ids: Vec<TokenId>,
 }
 
-/// The uniform numbers of a sequence: one per token, kept until its token arrives, so that a token that has to be
-/// scheduled again is drawn with the same number.
-struct Draws {
-    generator: Box<Mt19937>,
-    next: Option<f64>,
-}
-
-impl Draws {
-    fn next(&mut self) -> f64 {
-        let generator = &mut self.generator;
-        *self.next.get_or_insert_with(|| generator.uniform())
-    }
-}
-
 impl Sequence {
-    pub(crate) fn new(request: SeqRequest, table: BlockTable) -> Self {
+    pub(crate) fn new(request: SeqRequest, table: BlockTable, max_model_len: usize) -> Self {
         Self {
             rank: Rank { priority: Reverse(request.priority), request_id: request.request_id },
             num_prompt_tokens: request.prompt.len(),
+            max_len: max_model_len.min(request.prompt.len().saturating_add(request.max_tokens)),
             tokens: request.prompt,
+            num_awaited: 0,
+            awaited_row: 0,
             num_computed: 0,
             num_scheduled: 0,
             num_cached: None,
@@ -81,74 +77,106 @@ impl Sequence {
             table,
             cache_prompt: request.cache_prompt,
             awaits: None,
-            draws: Draws { generator: Box::new(Mt19937::new(request.params.seed)), next: None },
+            generator: Box::new(Mt19937::new(request.params.seed)),
             params: Arc::new(request.params),
             max_tokens: request.max_tokens,
             stop_token_ids: request.stop_token_ids,
         }
     }
 
-    /// Tokens that are neither computed nor scheduled.
+    /// Tokens known and awaited.
+    pub(crate) fn len(&self) -> usize {
+        self.tokens.len() + self.num_awaited
+    }
+
+    /// Tokens that are neither computed nor scheduled. One that is awaited and ends the answer will not be computed.
     pub(crate) fn num_remaining(&self) -> usize {
-        self.tokens.len() - self.num_computed - self.num_scheduled
+        let end = if self.len() < self.max_len { self.len() } else { self.tokens.len() };
+        end.saturating_sub(self.num_computed + self.num_scheduled)
     }
 
     /// Whether only the last generated token is to be computed.
     pub(crate) fn is_decode(&self) -> bool {
-        self.num_computed >= self.num_prompt_tokens && self.num_computed + 1 == self.tokens.len()
+        self.num_computed >= self.num_prompt_tokens && self.num_computed + 1 == self.len()
     }
 
-    /// The sequence's part of the next step.
-    pub(crate) fn step(&mut self) -> SeqStep {
-        let end = self.num_computed + self.num_scheduled;
-        SeqStep {
+    /// Whether the next token cannot be chosen before those in flight are known.
+    pub(crate) fn needs_history(&self) -> bool {
+        self.num_awaited > 0 && self.params.has_penalties() && self.num_remaining() > 0
+    }
+
+    /// The sequence's part of the next step, in which it gets the row `row` if it samples. What was scheduled counts as
+    /// computed from here on, since steps take effect in their order.
+    pub(crate) fn step(&mut self, row: usize) -> SeqStep {
+        let samples = self.samples();
+        let (start, end) = (self.num_computed, self.num_computed + self.num_scheduled);
+        let tokens = if end <= self.tokens.len() {
+            StepTokens::Known(self.tokens[start..end].to_vec())
+        } else {
+            StepTokens::Chosen { row: self.awaited_row }
+        };
+        let step = SeqStep {
             seq_id: self.rank.seq_id(),
-            token_ids: self.tokens[self.num_computed..end].to_vec(),
-            num_computed_tokens: self.num_computed,
+            tokens,
+            num_computed_tokens: start,
             block_table: Arc::clone(self.table.blocks()),
-            sample: self.samples().then(|| self.sample_spec()),
+            sample: samples.then(|| self.sample_spec()),
+        };
+        (self.num_computed, self.num_scheduled) = (end, 0);
+        if samples {
+            self.num_awaited += 1;
+            self.awaited_row = row;
         }
+        self.publish();
+        step
     }
 
     /// Whether the next step chooses a token for the sequence.
-    pub(crate) fn samples(&self) -> bool {
+    fn samples(&self) -> bool {
         self.num_remaining() == 0 && self.max_tokens > 0
+    }
+
+    /// How many tokens of the prompt are computed for the first time, when `num_computed` tokens are.
+    pub(crate) fn count_prompt(&mut self, num_computed: usize) -> usize {
+        let before = self.num_prompt_done;
+        self.num_prompt_done = before.max(num_computed.min(self.num_prompt_tokens));
+        self.num_prompt_done - before
+    }
+
+    /// Makes the blocks known whose tokens are known and computed.
+    fn publish(&mut self) {
+        self.table.publish(&self.tokens, self.num_computed.min(self.tokens.len()));
     }
 
     fn sample_spec(&mut self) -> SampleSpec {
         let num_recent = if self.params.has_penalties() { self.params.repeat_last_n as usize } else { 0 };
         SampleSpec {
             params: Arc::clone(&self.params),
-            uniform: self.draws.next(),
+            uniform: self.generator.uniform(),
             recent_tokens: self.tokens[self.tokens.len().saturating_sub(num_recent)..].to_vec(),
             want_logits: false,
         }
     }
 
-    /// Takes the scheduled tokens as computed.
-    pub(crate) fn advance(&mut self) {
-        self.num_computed += std::mem::take(&mut self.num_scheduled);
-        self.table.publish(&self.tokens, self.num_computed);
-    }
-
     /// Takes the token chosen by a step; the sequence ends here if a reason is returned.
-    pub(crate) fn push(&mut self, token: &SampledToken, max_model_len: usize) -> Option<FinishReason> {
+    pub(crate) fn push(&mut self, token: &SampledToken) -> Option<FinishReason> {
+        self.num_awaited -= 1;
         self.tokens.push(token.token_id);
-        self.draws.next = None;
+        self.publish();
         if self.stop_token_ids.contains(&token.token_id) {
             Some(FinishReason::EndOfGeneration(token.token_id))
         } else if self.num_generated() >= self.max_tokens {
             Some(FinishReason::Length)
-        } else if self.tokens.len() >= max_model_len {
+        } else if self.tokens.len() >= self.max_len {
             Some(FinishReason::ContextFull)
         } else {
             None
         }
     }
 
-    /// Whether nothing is left to do: a prompt computed for the cache's sake alone.
+    /// Whether nothing is left to do once the steps in flight are done: a prompt computed for the cache's sake alone.
     pub(crate) fn is_computed(&self) -> bool {
-        self.num_computed == self.tokens.len()
+        self.num_computed == self.tokens.len() && self.max_tokens == 0
     }
 
     /// Gives up all blocks for an empty table; the tokens are computed anew later.

@@ -3,12 +3,13 @@
 mod cache;
 mod ends;
 mod fairness;
+mod overlap;
 mod preemption;
 mod random;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use exec::{Capacity, Executor, SampleSpec, StepOutput, StepPlan, testing::FakeExecutor};
+use exec::{Capacity, Executor, SampleSpec, StepOutput, StepPlan, Ticket, testing::FakeExecutor};
 use sampling::Mt19937;
 use types::{RequestId, SamplingParams, TokenId};
 
@@ -28,6 +29,7 @@ pub(crate) struct Simulation {
     pub(crate) answers: BTreeMap<u64, Answer>,
     config: SchedulerConfig,
     capacity: Capacity,
+    in_flight: VecDeque<Ticket>,
 }
 
 /// What one request got.
@@ -39,8 +41,14 @@ pub(crate) struct Answer {
 
 impl Simulation {
     pub(crate) fn new(capacity: Capacity, config: SchedulerConfig) -> Self {
-        let scheduler = Scheduler::new(capacity, config);
-        Self { scheduler, executor: FakeExecutor::new(capacity), answers: BTreeMap::new(), config, capacity }
+        Self::overlapping(capacity, config, 1)
+    }
+
+    /// With so many steps in flight.
+    pub(crate) fn overlapping(capacity: Capacity, config: SchedulerConfig, max_in_flight: usize) -> Self {
+        let executor = FakeExecutor::new(capacity).with_steps_in_flight(max_in_flight);
+        let (scheduler, answers, in_flight) = (Scheduler::new(capacity, config), BTreeMap::new(), VecDeque::new());
+        Self { scheduler, executor, answers, config, capacity, in_flight }
     }
 
     pub(crate) fn add(&mut self, request: SeqRequest) {
@@ -62,26 +70,48 @@ impl Simulation {
         self.scheduler.set_max_prefill_tokens_while_decoding(limit);
     }
 
-    /// Runs one step and returns its plan; `None` when there is nothing to do.
+    /// Launches the next step and returns its plan; `None` when there is nothing to do. Steps that are in the way are
+    /// collected first.
     pub(crate) fn step(&mut self) -> Option<StepPlan> {
         self.step_with(|_| ())
     }
 
     /// The same; `meanwhile` happens while the step is computed.
     pub(crate) fn step_with(&mut self, meanwhile: impl FnOnce(&mut Self)) -> Option<StepPlan> {
+        let plan = loop {
+            match self.launch() {
+                Some(plan) => break plan,
+                None if self.in_flight.is_empty() => return None,
+                None => self.collect(),
+            }
+        };
+        meanwhile(self);
+        if self.in_flight.len() == self.executor.max_steps_in_flight() {
+            self.collect();
+        }
+        Some(plan)
+    }
+
+    /// Launches a step beside those in flight.
+    pub(crate) fn launch(&mut self) -> Option<StepPlan> {
         let Step { plan, num_decodes, .. } = self.scheduler.schedule()?;
         self.scheduler.check_integrity();
         self.check_budget(&plan, num_decodes);
-        let ticket = self.executor.launch(plan.clone()).expect("the plan is valid");
-        meanwhile(self);
+        self.in_flight.push_back(self.executor.launch(plan.clone()).expect("the plan is valid"));
+        Some(plan)
+    }
+
+    /// Collects the oldest step in flight.
+    pub(crate) fn collect(&mut self) {
+        let ticket = self.in_flight.pop_front().expect("a step is in flight");
         let output = self.executor.collect(ticket).expect("the fake executor does not fail");
         self.apply(output);
-        Some(plan)
     }
 
     /// Runs until nothing is left to do; fails after `limit` steps.
     pub(crate) fn run(&mut self, limit: usize) -> Vec<StepPlan> {
         let plans: Vec<_> = std::iter::from_fn(|| self.step()).take(limit).collect();
+        (0..self.in_flight.len()).for_each(|_| self.collect());
         assert!(!self.scheduler.has_work(), "work is left after {limit} steps: {:?}", self.scheduler.stats());
         plans
     }
@@ -104,7 +134,7 @@ impl Simulation {
 
     fn check_budget(&self, plan: &StepPlan, num_decodes: usize) {
         let num_prompt_tokens = plan.num_tokens() - num_decodes;
-        assert!(plan.seqs[..num_decodes].iter().all(|seq| seq.token_ids.len() == 1), "decodes come first");
+        assert!(plan.seqs[..num_decodes].iter().all(|seq| seq.tokens.len() == 1), "decodes come first");
         let limit = self.config.max_prefill_tokens_while_decoding.max(1);
         assert!(num_decodes == 0 || num_prompt_tokens <= limit, "{num_prompt_tokens} prompt tokens beside decodes");
     }
@@ -152,7 +182,7 @@ pub(crate) fn request(id: u64, first: u32, num_tokens: u32, max_tokens: usize) -
 
 /// `(sequence, tokens)` of a plan, in its order.
 pub(crate) fn shape(plan: &StepPlan) -> Vec<(u64, usize)> {
-    plan.seqs.iter().map(|seq| (seq.seq_id.0, seq.token_ids.len())).collect()
+    plan.seqs.iter().map(|seq| (seq.seq_id.0, seq.tokens.len())).collect()
 }
 
 /// The samples asked for by a plan.

@@ -34,7 +34,7 @@ impl Sequence {
         let sample = SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: true };
         SeqStep {
             seq_id: self.id,
-            token_ids: self.tokens[start..end].iter().copied().map(TokenId).collect(),
+            tokens: self.tokens[start..end].iter().copied().map(TokenId).collect(),
             num_computed_tokens: start,
             block_table: Arc::clone(&self.block_table),
             sample: (end == self.tokens.len()).then_some(sample),

@@ -28,12 +28,14 @@ pub(super) struct DequantArgs {
     planes: Planes,
     out: DevicePtr,
     ids: DevicePtr,
+    chosen: DevicePtr,
     rows: u32,
     cols: u32,
     chunks: u32,
     format: u32,
     first_tile: u32,
     factor: f32,
+    num_chosen: u32,
 }
 
 // SAFETY: `DequantArgs` of kernels/dequant_quant.cu.
@@ -46,18 +48,21 @@ impl DequantArgs {
             planes: matrix.planes(),
             out,
             ids: DevicePtr::NULL,
+            chosen: DevicePtr::NULL,
             rows: layout.rows as u32,
             cols: layout.cols as u32,
             chunks: layout.chunks as u32,
             format: layout.format.id(),
             first_tile: first_tile as u32,
             factor: 1.0,
+            num_chosen: 0,
         }
     }
 
-    /// The rows that `ids` names, as f32 times `factor`.
-    pub(super) fn rows(matrix: &Matrix, out: DevicePtr, ids: DevicePtr, factor: f32) -> Self {
-        Self { ids, factor, ..Self::panel(matrix, out, 0) }
+    /// The rows that `ids` names, some of them through `chosen`, as f32 times `factor`.
+    pub(super) fn rows(matrix: &Matrix, out: DevicePtr, (ids, chosen): (Span<u32>, Span<u32>), factor: f32) -> Self {
+        let num_chosen = chosen.len() as u32;
+        Self { ids: ids.ptr(), chosen: chosen.ptr(), num_chosen, factor, ..Self::panel(matrix, out, 0) }
     }
 }
 
@@ -95,6 +100,6 @@ mod tests {
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernels() {
-        assert_eq!((size_of::<DequantArgs>(), std::mem::offset_of!(DequantArgs, first_tile)), (72, 64));
+        assert_eq!((size_of::<DequantArgs>(), std::mem::offset_of!(DequantArgs, first_tile)), (88, 72));
     }
 }

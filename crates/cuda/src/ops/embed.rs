@@ -10,6 +10,8 @@ use crate::{
 use super::{dequant::DequantArgs, matmul::Matrix};
 
 const OP: &str = "embed";
+/// Added to an id: it is not a row of the matrix but a place in [`EmbedCall::chosen`], where the row stands.
+pub const CHOSEN: u32 = 1 << 31;
 
 /// The kernel of the lookup.
 #[derive(Debug)]
@@ -22,8 +24,11 @@ pub struct Embed {
 pub struct EmbedCall<'a> {
     /// `[vocab, hidden]`.
     pub matrix: &'a Matrix,
-    /// Rows to read; a row beyond the matrix (padding) leaves its output alone.
+    /// Rows to read, or [`CHOSEN`] and where in `chosen` the row stands; a row or place beyond the end (padding) leaves
+    /// its output alone.
     pub ids: Span<u32>,
+    /// Rows that the device chose.
+    pub chosen: Span<u32>,
     /// `[ids, hidden]`.
     pub out: Span<f32>,
     /// What every value is multiplied by.
@@ -44,7 +49,7 @@ impl Embed {
     /// # Errors
     /// [`CudaError::Shape`] when `out` is too short, [`CudaError::Driver`] when the launch is refused.
     pub fn run(&self, device: &Device, call: &EmbedCall<'_>) -> Result<(), CudaError> {
-        let EmbedCall { matrix, ids, out, factor } = *call;
+        let EmbedCall { matrix, ids, chosen, out, factor } = *call;
         let needed = ids.len() * matrix.cols();
         if out.len() < needed {
             return Err(CudaError::shape(OP, format!("out has {} elements, {needed} are needed", out.len())));
@@ -55,7 +60,7 @@ impl Embed {
         if ids.is_empty() {
             return Ok(());
         }
-        let args = DequantArgs::rows(matrix, out.ptr(), ids.ptr(), factor);
+        let args = DequantArgs::rows(matrix, out.ptr(), (ids, chosen), factor);
         let launch = Launch { grid: [ids.len() as u32, 1, 1], block: 128, shared_bytes: 0 };
         // SAFETY: `out` has room for every row; the kernel skips ids beyond the matrix.
         unsafe { self.kernel.launch(device, launch, &args) }

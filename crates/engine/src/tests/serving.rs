@@ -13,7 +13,7 @@ use exec::testing::FakeExecutor;
 use types::{SamplingParams, TokenId};
 
 use super::{CAPACITY, read, request, start, start_gated};
-use crate::{EngineConfig, Event, FinishReason, Request};
+use crate::{EngineConfig, EngineHandle, Event, FinishReason, Request};
 
 fn expected(request: &Request) -> Vec<TokenId> {
     let mut generator = sampling::Mt19937::new(request.params.seed);
@@ -42,7 +42,12 @@ fn a_request_gets_its_tokens_and_figures() {
 
 #[test]
 fn many_requests_from_many_threads_get_what_they_get_alone() {
-    let engine = start(FakeExecutor::new(CAPACITY));
+    for num_steps in [1, 2] {
+        many_requests(&start(FakeExecutor::new(CAPACITY).with_steps_in_flight(num_steps)));
+    }
+}
+
+fn many_requests(engine: &EngineHandle) {
     let threads: Vec<_> = (0..64_u32)
         .map(|i| {
             let engine = engine.clone();

@@ -38,12 +38,13 @@ struct Arrival {
 struct Setup {
     capacity: Capacity,
     config: SchedulerConfig,
+    max_in_flight: usize,
 }
 
 /// A pool of a few blocks, a few rows, a small budget and a small vocabulary, so that all limits are met.
 fn setup() -> impl Strategy<Value = Setup> {
-    (2..14_usize, 1..7_usize, 1..50_usize, any::<bool>(), 0..20_usize).prop_map(
-        |(num_blocks, max_num_seqs, max_num_batched_tokens, enable_prefix_cache, prefill)| Setup {
+    (2..14_usize, 1..7_usize, 1..50_usize, any::<bool>(), 0..20_usize, 1..3_usize).prop_map(
+        |(num_blocks, max_num_seqs, max_num_batched_tokens, enable_prefix_cache, prefill, max_in_flight)| Setup {
             capacity: Capacity {
                 num_blocks,
                 max_num_seqs,
@@ -52,20 +53,21 @@ fn setup() -> impl Strategy<Value = Setup> {
                 vocab_size: 40,
             },
             config: SchedulerConfig { enable_prefix_cache, max_prefill_tokens_while_decoding: prefill },
+            max_in_flight,
         },
     )
 }
 
 fn params() -> impl Strategy<Value = SamplingParams> {
-    (any::<bool>(), 0..3_u32, any::<bool>(), 0..40_u32).prop_map(|(greedy, seed, penalized, repeat_last_n)| {
-        SamplingParams {
+    (any::<bool>(), 0..3_u32, prop::bool::weighted(0.2), 0..40_u32).prop_map(
+        |(greedy, seed, penalized, repeat_last_n)| SamplingParams {
             temperature: if greedy { 0.0 } else { 0.8 },
             presence_penalty: if penalized { 0.5 } else { 0.0 },
             repeat_last_n,
             seed,
             ..SamplingParams::default()
-        }
-    })
+        },
+    )
 }
 
 fn arrival() -> impl Strategy<Value = Arrival> {
@@ -110,7 +112,7 @@ fn request(id: u64, arrival: &Arrival, capacity: &Capacity) -> SeqRequest {
 
 /// Runs the actions, then all that is left. Returns the simulation, the requests and a transcript of all plans.
 fn run(setup: &Setup, actions: &[Action]) -> (Simulation, Vec<SeqRequest>, String) {
-    let mut simulation = Simulation::new(setup.capacity, setup.config);
+    let mut simulation = Simulation::overlapping(setup.capacity, setup.config, setup.max_in_flight);
     let mut requests: Vec<SeqRequest> = Vec::new();
     let mut transcript = String::new();
     for action in actions {
