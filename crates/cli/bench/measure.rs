@@ -15,6 +15,8 @@ pub(crate) enum Case {
     Prompt { num_tokens: usize },
     /// So many steps of a batch whose sequences hold `context` tokens at first.
     Generate { batch: usize, num_tokens: usize, context: usize },
+    /// The same through the engine, with so many steps in flight.
+    Serve { batch: usize, num_tokens: usize, context: usize, steps_in_flight: usize },
 }
 
 impl fmt::Display for Case {
@@ -23,6 +25,9 @@ impl fmt::Display for Case {
             Self::Prompt { num_tokens } => write!(f, "prompt {num_tokens}"),
             Self::Generate { batch, num_tokens, context } => {
                 write!(f, "generate {num_tokens}, batch {batch}, context {context}")
+            }
+            Self::Serve { batch, num_tokens, context, steps_in_flight } => {
+                write!(f, "serve {num_tokens}, batch {batch}, context {context}, {steps_in_flight} in flight")
             }
         }
     }
@@ -37,8 +42,8 @@ pub(crate) struct Measured {
     pub(crate) num_kv_tokens: usize,
     /// Median time of one run.
     pub(crate) seconds: f64,
-    /// Of the last logits: changes when the numerics do.
-    pub(crate) logits_hash: u64,
+    /// Of the last logits, or of all tokens where the engine chose them: changes when the numerics do.
+    pub(crate) hash: u64,
 }
 
 impl Measured {
@@ -51,7 +56,9 @@ impl Measured {
 pub(crate) fn wanted(cases: &[Case], ubatch_size: usize) -> Wanted {
     let size = |case: &Case| match *case {
         Case::Prompt { num_tokens } => (1, num_tokens + 1),
-        Case::Generate { batch, num_tokens, context } => (batch, context + num_tokens + 1),
+        Case::Generate { batch, num_tokens, context } | Case::Serve { batch, num_tokens, context, .. } => {
+            (batch, context + num_tokens + 1)
+        }
     };
     let sizes = || cases.iter().map(size);
     let num_seqs = sizes().map(|(seqs, _)| seqs).max().unwrap_or(1);
@@ -66,9 +73,14 @@ pub(crate) fn wanted(cases: &[Case], ubatch_size: usize) -> Wanted {
 
 /// Runs a case `repeat` times after a warm-up.
 pub(crate) fn run(executor: &mut dyn Executor, case: Case, repeat: u8) -> anyhow::Result<Measured> {
+    median(repeat, || once(executor, case)).with_context(|| format!("in `{case}`"))
+}
+
+/// The median of `repeat` runs after a warm-up.
+pub(crate) fn median(repeat: u8, mut once: impl FnMut() -> anyhow::Result<Measured>) -> anyhow::Result<Measured> {
     let mut runs = Vec::new();
     for i in 0..=repeat {
-        let measured = once(executor, case).with_context(|| format!("in `{case}`"))?;
+        let measured = once()?;
         if i > 0 {
             runs.push(measured);
         }
@@ -77,10 +89,17 @@ pub(crate) fn run(executor: &mut dyn Executor, case: Case, repeat: u8) -> anyhow
     Ok(runs.swap_remove(runs.len() / 2))
 }
 
+/// The token of a sequence at a position. Any do: a multiplicative hash gives a sequence without a pattern.
+pub(crate) fn token_at(seq_idx: usize, position: usize, vocab_size: usize) -> TokenId {
+    TokenId(((position * 7 + seq_idx + 1).wrapping_mul(2_654_435_761) >> 8) as u32 % vocab_size as u32)
+}
+
 fn once(executor: &mut dyn Executor, case: Case) -> anyhow::Result<Measured> {
     let (batch, context, num_generated) = match case {
         Case::Prompt { num_tokens } => (1, num_tokens, 0),
-        Case::Generate { batch, num_tokens, context } => (batch, context, num_tokens),
+        Case::Generate { batch, num_tokens, context } | Case::Serve { batch, num_tokens, context, .. } => {
+            (batch, context, num_tokens)
+        }
     };
     let mut bench = Bench::new(executor, batch, context + num_generated + 1)?;
     let started = Instant::now();
@@ -96,8 +115,8 @@ fn once(executor: &mut dyn Executor, case: Case) -> anyhow::Result<Measured> {
         seconds = started.elapsed().as_secs_f64();
         (num_tokens, num_steps) = (num_generated * batch, num_generated);
     }
-    let logits_hash = bench.finish()?;
-    Ok(Measured { case, num_tokens, num_steps, num_kv_tokens, seconds, logits_hash })
+    let hash = bench.finish()?;
+    Ok(Measured { case, num_tokens, num_steps, num_kv_tokens, seconds, hash })
 }
 
 /// A batch of equal sequences with blocks of their own.
@@ -143,10 +162,7 @@ impl<'a> Bench<'a> {
 
     fn seq_step(&self, seq_idx: usize, num_tokens: usize, want_logits: bool) -> SeqStep {
         let end = self.num_computed + num_tokens;
-        // Any tokens do: a multiplicative hash of the position gives a sequence without a pattern.
-        let token = |pos: usize| {
-            TokenId(((pos * 7 + seq_idx + 1).wrapping_mul(2_654_435_761) >> 8) as u32 % self.capacity.vocab_size as u32)
-        };
+        let token = |position: usize| token_at(seq_idx, position, self.capacity.vocab_size);
         SeqStep {
             seq_id: SeqId(seq_idx as u64),
             tokens: (self.num_computed..end).map(token).collect(),
@@ -167,11 +183,14 @@ impl<'a> Bench<'a> {
         let finished = (0..self.blocks.len()).map(|i| SeqId(i as u64)).collect();
         let ticket = self.executor.launch(StepPlan { seqs: Vec::new(), finished })?;
         self.executor.collect(ticket)?;
-        Ok(outputs.iter().flat_map(|o| o.logits.iter().flatten()).fold(0xcbf2_9ce4_8422_2325, fnv1a))
+        let logits = outputs.iter().flat_map(|o| o.logits.iter().flatten());
+        Ok(logits.fold(FNV_START, |hash, logit| fnv1a(hash, logit.to_bits())))
     }
 }
 
-/// FNV-1a over the bits of a logit.
-fn fnv1a(hash: u64, logit: &f32) -> u64 {
-    logit.to_bits().to_le_bytes().iter().fold(hash, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+pub(crate) const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a over a word.
+pub(crate) fn fnv1a(hash: u64, word: u32) -> u64 {
+    word.to_le_bytes().iter().fold(hash, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }

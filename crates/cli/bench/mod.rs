@@ -2,6 +2,7 @@
 
 mod measure;
 mod profile;
+mod through_engine;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -51,6 +52,9 @@ pub(crate) struct BenchArgs {
     /// Also time every stage of a decode step, for each batch size (GPU)
     #[arg(long)]
     profile: bool,
+    /// Also generate through the engine, as `serve` does; the hash is of the tokens then
+    #[arg(long)]
+    engine: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -81,11 +85,14 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let mut loaded = device::load(Arc::clone(&gguf), &args.device, &wanted, &LoadBar::new(Work::Loading))?;
     let bandwidth = (loaded.read_bandwidth)()?;
     let mut results = Vec::new();
-    for case in cases {
-        results.push(measure::run(loaded.executor.as_mut(), case, args.repeat)?);
+    for case in &cases {
+        results.push(measure::run(loaded.executor.as_mut(), *case, args.repeat)?);
     }
     let profiles =
         if args.profile { profile::run(loaded.executor.as_mut(), &args.batch, args.depth.max(1))? } else { Vec::new() };
+    if args.engine {
+        results.extend(through_engine::run(loaded.executor, &cases, args.repeat)?);
+    }
     let report = Report {
         model: args.model.as_ref().map_or_else(|| "demo".to_owned(), |path| path.display().to_string()),
         num_params: gguf.tensors().iter().map(|t| t.num_weights() as u64).sum(),
@@ -129,7 +136,7 @@ impl Report {
 
     fn table(&self) -> String {
         let mut table = Table::new();
-        let header = ["test", "tok/s", "ms per step", "GB/s read", "of bandwidth", "logits hash"];
+        let header = ["test", "tok/s", "ms per step", "GB/s read", "of bandwidth", "hash"];
         table.load_style(ASCII_MARKDOWN).set_header(header);
         for m in &self.results {
             let rate = self.read_rate(m);
@@ -139,7 +146,7 @@ impl Report {
                 format!("{:.3}", 1e3 * m.seconds / m.num_steps as f64),
                 format!("{:.2}", rate / 1e9),
                 format!("{:.0} %", 100.0 * rate / self.bandwidth),
-                format!("{:016x}", m.logits_hash),
+                format!("{:016x}", m.hash),
             ]);
         }
         for column in table.column_iter_mut().skip(1).take(4) {
@@ -165,7 +172,7 @@ impl Report {
                     "test": m.case.to_string(), "tokens_per_second": m.tokens_per_second(), "seconds": m.seconds,
                     "steps": m.num_steps, "bytes_read_per_second": self.read_rate(m),
                     "share_of_bandwidth": self.read_rate(m) / self.bandwidth,
-                    "logits_hash": format!("{:016x}", m.logits_hash),
+                    "hash": format!("{:016x}", m.hash),
                 })
             })
             .collect();
