@@ -11,6 +11,7 @@ mod gated_act;
 mod golden;
 mod matmul;
 mod moe;
+mod overlap;
 mod paged;
 mod rms_norm;
 mod rope;
