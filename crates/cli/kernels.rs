@@ -35,6 +35,9 @@ struct BuildArgs {
     /// The file to write; found as `llcuda.kernels` beside the binary, or through LLCUDA_KERNELS
     #[arg(short, long, default_value = "llcuda.kernels")]
     output: PathBuf,
+    /// Write a copy of this program with the kernels behind it instead: one file to ship
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "output")]
+    into: Option<PathBuf>,
     /// What to compile for: sm_75 is the T4, 80 A100, 86 A10, 89 L4, 90 H100; compute_75 runs with LLCUDA_ARCH=75
     #[arg(short, long, value_delimiter = ',', default_values_t = Target::PACKED)]
     arch: Vec<Target>,
@@ -68,9 +71,12 @@ pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
 
 fn build(args: &BuildArgs) -> anyhow::Result<()> {
     let files = compile(&args.arch)?;
-    let num_bytes = Pack::write(&args.output, &files)?;
+    let (path, num_bytes) = match &args.into {
+        Some(path) => (path, Pack::write_into(&std::env::current_exe()?, path, &files)?),
+        None => (&args.output, Pack::write(&args.output, &files)?),
+    };
     let targets: Vec<String> = args.arch.iter().map(ToString::to_string).collect();
-    let (num_files, path) = (SOURCES.len(), args.output.display());
+    let (num_files, path) = (SOURCES.len(), path.display());
     write_out(&format!("{path}: {num_files} files for {}, {}\n", targets.join(", "), bytes(num_bytes)))
 }
 

@@ -175,7 +175,10 @@ fn no_kernels(pack: Option<&Pack>, arch: Arch, error: &CudaError) -> CudaError {
         Arch::Forced75 => Target::Ptx(75).to_string(),
     };
     let why = match pack {
-        None => "there is no kernel pack (LLCUDA_KERNELS, or `llcuda.kernels` beside the binary)".to_owned(),
+        None => {
+            "there is no kernel pack (LLCUDA_KERNELS, behind the binary's own bytes, or `llcuda.kernels` beside it)"
+                .to_owned()
+        }
         Some(pack) => format!("kernel pack `{}` lacks kernels of this version for {device}", pack.path().display()),
     };
     CudaError::Kernels(format!("{why}, and {error}"))

@@ -1,6 +1,10 @@
 //! Compiled kernels for many devices in one file, made by `llcuda kernels build`: users need nothing but the driver.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
 
 use super::{Compiled, Source, Target, cache::write_whole, compiled::Reader};
 use crate::error::CudaError;
@@ -9,6 +13,9 @@ use crate::error::CudaError;
 const MAGIC: &[u8; 8] = b"LLKPACK1";
 /// The file looked for beside the binary.
 const FILE_NAME: &str = "llcuda.kernels";
+/// What a binary with a pack behind its own bytes ends in, after the pack's length as 8 bytes.
+const TRAILER: &[u8; 8] = b"LLKTAIL1";
+const TRAILER_BYTES: u64 = 16;
 
 /// A pack that was read. Its parts are checked one by one: those for other devices do not matter.
 #[derive(Debug)]
@@ -23,16 +30,28 @@ impl Pack {
     /// # Errors
     /// [`CudaError::Kernels`] when the file cannot be written.
     pub fn write(path: &Path, parts: &[Compiled]) -> Result<u64, CudaError> {
-        let mut out = MAGIC.to_vec();
-        for part in parts {
-            let bytes = part.encode();
-            out.extend((bytes.len() as u64).to_le_bytes());
-            out.extend(bytes);
+        write(path, &encode(parts))
+    }
+
+    /// Writes a copy of a binary with the pack behind it, where [`Self::find`] finds it: one file to ship. A pack that the
+    /// binary had is replaced.
+    ///
+    /// # Errors
+    /// [`CudaError::Kernels`] when the binary cannot be read or the copy cannot be written.
+    pub fn write_into(binary: &Path, path: &Path, parts: &[Compiled]) -> Result<u64, CudaError> {
+        let fault = |error: std::io::Error| CudaError::Kernels(format!("cannot read `{}`: {error}", binary.display()));
+        let mut out = std::fs::read(binary).map_err(fault)?;
+        if let Some((start, _)) = File::open(binary).and_then(|mut file| find_behind(&mut file)).map_err(fault)? {
+            out.truncate(start as usize);
         }
-        write_whole(path, &out).map_err(|error| {
-            CudaError::Kernels(format!("cannot write the kernels to `{}`: {error}", path.display()))
-        })?;
-        Ok(out.len() as u64)
+        let pack = encode(parts);
+        out.extend_from_slice(&pack);
+        out.extend((pack.len() as u64).to_le_bytes());
+        out.extend(TRAILER);
+        let written = write(path, &out)?;
+        let permissions = std::fs::metadata(binary).map_err(fault)?.permissions();
+        std::fs::set_permissions(path, permissions).map_err(fault)?;
+        Ok(written)
     }
 
     /// Reads a pack; `wanted` says which targets are of interest. Parts that are damaged are left out, with a warning.
@@ -40,8 +59,13 @@ impl Pack {
     /// # Errors
     /// [`CudaError::Kernels`] when the file cannot be read or is no pack.
     pub fn read(path: &Path, wanted: impl Fn(Target) -> bool) -> Result<Self, CudaError> {
+        let bytes = std::fs::read(path)
+            .map_err(|error| CudaError::Kernels(format!("kernel pack `{}`: {error}", path.display())))?;
+        Self::parse(&bytes, path, wanted)
+    }
+
+    fn parse(bytes: &[u8], path: &Path, wanted: impl Fn(Target) -> bool) -> Result<Self, CudaError> {
         let fault = |what: &str| CudaError::Kernels(format!("kernel pack `{}`: {what}", path.display()));
-        let bytes = std::fs::read(path).map_err(|error| fault(&error.to_string()))?;
         let mut reader = Reader(bytes.strip_prefix(MAGIC).ok_or_else(|| fault("this is no pack of this version"))?);
         let mut parts = Vec::new();
         while !reader.0.is_empty() {
@@ -61,23 +85,26 @@ impl Pack {
         Ok(Self { path: path.to_owned(), parts })
     }
 
-    /// The pack that `LLCUDA_KERNELS` names, else `llcuda.kernels` beside the binary; `None` without either.
+    /// The pack that `LLCUDA_KERNELS` names, else the one behind the binary's own bytes, else `llcuda.kernels` beside it;
+    /// `None` without any.
     ///
     /// # Errors
-    /// [`CudaError::Kernels`] when the one that `LLCUDA_KERNELS` names cannot be read. One beside the binary that
-    /// cannot be read is left out, with a warning.
+    /// [`CudaError::Kernels`] when the one that `LLCUDA_KERNELS` names cannot be read. Others that cannot be read are
+    /// left out, with a warning.
     pub fn find(wanted: impl Fn(Target) -> bool) -> Result<Option<Self>, CudaError> {
         if let Some(path) = std::env::var_os("LLCUDA_KERNELS").filter(|path| !path.is_empty()) {
             return Self::read(Path::new(&path), wanted).map(Some);
         }
-        let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name(FILE_NAME)).filter(|path| path.exists());
-        Ok(beside.and_then(|path| match Self::read(&path, wanted) {
-            Ok(pack) => Some(pack),
-            Err(error) => {
-                tracing::warn!("{error}");
-                None
+        let Ok(binary) = std::env::current_exe() else { return Ok(None) };
+        let pack = match read_behind(&binary) {
+            Ok(Some(bytes)) => Some(Self::parse(&bytes, &binary, wanted)),
+            Ok(None) => {
+                let beside = Some(binary.with_file_name(FILE_NAME)).filter(|path| path.exists());
+                beside.map(|path| Self::read(&path, wanted))
             }
-        }))
+            Err(error) => Some(Err(CudaError::Kernels(format!("cannot read `{}`: {error}", binary.display())))),
+        };
+        Ok(pack.and_then(|pack| pack.inspect_err(|error| tracing::warn!("{error}")).ok()))
     }
 
     /// Where it was read from.
@@ -99,12 +126,68 @@ impl Pack {
     }
 }
 
+fn encode(parts: &[Compiled]) -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    for part in parts {
+        let bytes = part.encode();
+        out.extend((bytes.len() as u64).to_le_bytes());
+        out.extend(bytes);
+    }
+    out
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<u64, CudaError> {
+    write_whole(path, bytes)
+        .map_err(|error| CudaError::Kernels(format!("cannot write the kernels to `{}`: {error}", path.display())))?;
+    Ok(bytes.len() as u64)
+}
+
+/// Where the pack behind a binary's own bytes begins, and its length.
+fn find_behind(file: &mut File) -> std::io::Result<Option<(u64, u64)>> {
+    let size = file.metadata()?.len();
+    if size < TRAILER_BYTES {
+        return Ok(None);
+    }
+    let (mut length, mut tail) = ([0; 8], [0; 8]);
+    file.seek(SeekFrom::Start(size - TRAILER_BYTES))?;
+    file.read_exact(&mut length)?;
+    file.read_exact(&mut tail)?;
+    let length = u64::from_le_bytes(length);
+    let start = (size - TRAILER_BYTES).checked_sub(length);
+    Ok(start.filter(|_| tail == *TRAILER).map(|start| (start, length)))
+}
+
+fn read_behind(binary: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    let mut file = File::open(binary)?;
+    let Some((start, length)) = find_behind(&mut file)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(start))?;
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::super::{SOURCES, Target, tests::example};
-    use super::Pack;
+    use super::{Pack, read_behind};
+
+    #[test]
+    fn a_binary_carries_one_pack() {
+        let folder = tempfile::tempdir().unwrap();
+        let (binary, first, second) = (folder.path().join("a"), folder.path().join("b"), folder.path().join("c"));
+        fs::write(&binary, [7; 1000]).unwrap();
+        assert!(read_behind(&binary).unwrap().is_none());
+        Pack::write_into(&binary, &first, &[example(), example()]).unwrap();
+        Pack::write_into(&first, &second, &[example()]).unwrap();
+        for (path, parts) in [(&first, 2), (&second, 1)] {
+            let bytes = read_behind(path).unwrap().expect("a pack");
+            assert_eq!(Pack::parse(&bytes, path, |_| true).unwrap().parts().len(), parts);
+            assert_eq!(fs::read(path).unwrap()[..1000], [7; 1000]);
+        }
+        assert!(fs::metadata(&second).unwrap().len() < fs::metadata(&first).unwrap().len());
+    }
 
     #[test]
     fn a_pack_holds_what_was_put_in() {
