@@ -6,7 +6,7 @@ use cuda::{
     device::{Buffer, Span},
     ops::{
         act_out::{ActOut, ActPlanes, ActQ8},
-        matmul::{ActivationKind, Matmul, MatmulCall, Matrix, Segment, Uploader},
+        matmul::{ActivationKind, Matmul, MatmulCall, Matrix, Measured, Segment, Uploader},
     },
     repack::PlaneLayout,
 };
@@ -108,7 +108,7 @@ fn case(
     let (act, _room) = inputs(bench, op.activation_kind(&refs, tokens), tokens, shape.cols)?;
     let stride: usize = shape.rows.iter().sum();
     let out = Buffer::new(&bench.gpu.device, 4 * tokens * stride, "bench")?;
-    let us = bench.time_us(LAUNCHES, |i| {
+    let launch = |i: usize| {
         let mut rest = out.all::<f32>();
         let segments: Vec<Segment<'_>> = weights[i % weights.len()]
             .iter()
@@ -119,7 +119,14 @@ fn case(
             })
             .collect();
         op.run(&bench.gpu.device, &MatmulCall { act, tokens, segments: &segments })
-    })?;
+    };
+    if tokens > 1 && tokens <= 64 {
+        let measured = op.tune(&bench.gpu.device, &|| (0..LAUNCHES).try_for_each(launch))?;
+        for Measured { kernel, splits, micros } in measured {
+            println!("    {kernel:<18} {splits} splits {:>10.2} us", micros / LAUNCHES as f64);
+        }
+    }
+    let us = bench.time_us(LAUNCHES, launch)?;
     let how = if op.has_library() { "" } else { ", own kernels" };
     let label = format!("{} {ggml_type} {stride} x {}, {tokens} tokens{how}", shape.name, shape.cols);
     if tokens > 64 {

@@ -1,7 +1,7 @@
 // The product of weights (any format) and several tokens for sm_90a: four warps a tensor-core product, everything on its way in
 // the background.
 //
-// Weights are the M side, 16 rows a warp, 128 a block of threads; tokens the N side. Each warp has a ring of its own in shared
+// Weights are the M side, 16 rows a warp, 128 or 256 a block of threads; tokens the N side. Each warp has a ring of its own in shared
 // memory: asynchronous copies bring the planes of its rows a few chunks ahead, whatever registers are left; each weight is
 // decoded to f16 once, in registers, half a chunk at a time, while the tensor cores work on the half before. Activations pass
 // through registers (one stage ahead) into three stages that the whole block reads: in the planes a lane holds eight
@@ -12,11 +12,11 @@
 #include "weight_ring.cuh"
 #include "wgmma.cuh"
 
-template <int TOKEN_TILES> struct WideShape {
+template <int TOKEN_TILES, unsigned WARPS> struct WideShape {
     static constexpr int NT = TOKEN_TILES, MT = 1;
-    static constexpr unsigned TOKENS = NT * 8, ROW_WARPS = 8, ROWS = 128, SUMS = NT * 4;
-    // A stage of activations: 16 KiB, a quarter of a thread's four 16-byte pieces each.
-    static constexpr unsigned STAGE_CHUNKS = 8 / NT, STAGE_BYTES = 16384, STAGES = 3;
+    static constexpr unsigned TOKENS = NT * 8, ROW_WARPS = WARPS, ROWS = 16 * WARPS, SUMS = NT * 4, THREADS = 32 * WARPS;
+    // A stage of activations: four 16-byte pieces of every thread.
+    static constexpr unsigned STAGE_CHUNKS = WARPS / NT, STAGE_BYTES = 64 * THREADS, STAGES = 3;
     static constexpr unsigned RING_BYTES = 8192;  // of a warp
 };
 
@@ -133,10 +133,13 @@ template <class S> static __device__ __forceinline__ void wide_finish(const Matm
     for (unsigned i = 0; i < S::SUMS; i++) own[i * 32] = sums[i];
     cluster_arrive();
     cluster_wait();
-    unsigned address = (unsigned)__cvta_generic_to_shared(rings), part = S::SUMS * TILE_THREADS / args.splits;
+    // Whole warps' parts, so that a lane's sums are its own.
+    unsigned part = (S::SUMS * S::ROW_WARPS + args.splits - 1) / args.splits * 32;
+    unsigned address = (unsigned)__cvta_generic_to_shared(rings), first = blockIdx.z * part;
+    unsigned end = min(first + part, S::SUMS * S::THREADS);
 #pragma unroll 2
-    for (unsigned v = threadIdx.x; v < part; v += TILE_THREADS) {
-        unsigned place = blockIdx.z * part + v, i = place / TILE_THREADS, from = place % TILE_THREADS / 32;
+    for (unsigned place = first + threadIdx.x; place < end; place += S::THREADS) {
+        unsigned i = place / S::THREADS, from = place % S::THREADS / 32;
         unsigned at = address + from * S::RING_BYTES + (i * 32 + lane) * 4;
         float parts[8];
 #pragma unroll

@@ -166,6 +166,7 @@ impl CudaExecutor {
         self.upload(Padding { seqs: 1, tokens: 1 })?;
         self.forward.run(decode_shape(1), None)?;
         self.forward.device.synchronize()?;
+        self.forward.tune(self.capacity.max_num_seqs)?;
         if use_graphs {
             self.graphs = DecodeGraphs::capture(&self.forward, self.capacity.max_num_seqs)?;
         }

@@ -20,6 +20,7 @@ use crate::{
     device::{Buffer, Device, Span},
     error::CudaError,
     gpu::Gpu,
+    graphs::decode_shape,
     kv_cache::KvCache,
     ops::{
         act_out::ActOut,
@@ -155,6 +156,25 @@ impl Forward {
         }
         step.logits()?;
         step.sampling()
+    }
+
+    /// Measures which launches are best for the products of decode steps of up to `max_seqs` sequences, unless an earlier
+    /// start has. What the buffers hold does not matter.
+    pub(crate) fn tune(&self, max_seqs: usize) -> Result<(), CudaError> {
+        let matmul = &self.ops.matmul;
+        let mut num_measured = 0;
+        for tokens in [8, 16, 32, 64].into_iter().take_while(|tokens| tokens / 2 < max_seqs) {
+            for stage in Stage::PRODUCTS {
+                let run = || self.run(decode_shape(tokens.min(max_seqs)), Some(stage));
+                if !matmul.is_tuned(&run)? {
+                    num_measured += matmul.tune(&self.device, &run)?.len();
+                }
+            }
+        }
+        if num_measured > 0 {
+            matmul.save_tuning();
+        }
+        Ok(())
     }
 
     /// What inputs a product of these matrices wants.

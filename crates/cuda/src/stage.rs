@@ -52,6 +52,9 @@ impl Stage {
         Self::Sampling,
     ];
 
+    /// Those that are products of weights and all tokens.
+    pub(crate) const PRODUCTS: [Self; 5] = [Self::Qkv, Self::AttnOutput, Self::GateUp, Self::FfnDown, Self::Logits];
+
     /// Its name.
     pub(crate) fn name(self) -> &'static str {
         match self {

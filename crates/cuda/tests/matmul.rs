@@ -1,6 +1,8 @@
 //! Products against f64 sums over the same operands: what the device multiplies by is read back (int8 inputs, f16 weights)
 //! and checked by itself, so that the products' bounds are those of f32 sums and one wrong operand shows.
 
+use std::cell::Cell;
+
 use cuda::{
     device::Buffer,
     gpu::Gpu,
@@ -251,6 +253,32 @@ fn a_tall_matrix_and_a_wide_one_are_split() {
             let inputs = Inputs::new(gpu, op.activation_kind(&[&weights.matrix], tokens), tokens, cols);
             let found = run(gpu, &op, &weights, &inputs);
             check(&format!("{rows}x{cols} with {tokens} tokens"), &found, &inputs.products(&weights));
+        }
+    }
+}
+
+/// Whatever launch is measured to be the fastest: all of them give the product.
+#[test]
+fn every_launch_that_may_be_chosen_gives_the_product() {
+    let Some(gpu) = gpu() else { return };
+    let op = Matmul::new(gpu, false).expect("kernels");
+    for (ggml_type, rows, cols) in
+        [(GgmlType::Q4_K, 1000, 2048), (GgmlType::Q6_K, 300, 4096), (GgmlType::Q8_0, 528, 1056)]
+    {
+        let weights = Weights::new(gpu, ggml_type, rows, cols);
+        for tokens in [8, 16, 32, 64] {
+            let inputs = Inputs::new(gpu, ActivationKind::Half, tokens, cols);
+            let expected = inputs.products(&weights);
+            let checked = Cell::new(0);
+            let measured = op.tune(&gpu.device, &|| {
+                checked.set(checked.get() + 1);
+                let what = format!("{ggml_type} {rows}x{cols}, {tokens} tokens, run {}", checked.get());
+                check(&what, &run(gpu, &op, &weights, &inputs), &expected);
+                Ok(())
+            });
+            let measured = measured.expect("times");
+            assert!(measured.len() > 2 && checked.get() >= measured.len(), "{measured:?}");
+            check("the chosen one", &run(gpu, &op, &weights, &inputs), &expected);
         }
     }
 }

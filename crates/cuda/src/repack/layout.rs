@@ -7,7 +7,7 @@ use super::{PlaneFormat, format::ChunkBytes};
 /// Rows of a tile: the M side of the tensor-core instructions.
 pub(super) const TILE_ROWS: usize = 16;
 /// Columns of a chunk: four blocks of 32.
-pub(super) const CHUNK_COLS: usize = 128;
+pub(crate) const CHUNK_COLS: usize = 128;
 /// Planes begin at multiples of this.
 const PLANE_ALIGN: usize = 256;
 

@@ -10,6 +10,7 @@ mod layout;
 
 pub use format::{ActivationKind, PlaneFormat};
 pub use host::{pack, value};
+pub(crate) use layout::CHUNK_COLS;
 pub use layout::{LayoutError, PlaneLayout};
 
 #[cfg(test)]

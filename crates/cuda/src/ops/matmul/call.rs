@@ -96,6 +96,11 @@ impl MatmulCall<'_> {
         self.act.q8.cols as usize
     }
 
+    /// Chunks of columns, the last perhaps in part.
+    pub(super) fn chunks(&self) -> usize {
+        self.segments[0].matrix.layout().chunks
+    }
+
     pub(super) fn rows(&self) -> Vec<usize> {
         self.segments.iter().map(|segment| segment.matrix.rows()).collect()
     }

@@ -8,6 +8,8 @@ mod library;
 mod matrix;
 mod plan;
 mod quantize;
+mod tile;
+mod tuning;
 mod upload;
 mod workspace;
 
@@ -30,14 +32,16 @@ pub use upload::Uploader;
 use args::{MatmulArgs, SegmentArgs};
 use call::refuse;
 use library::Library;
-use plan::{Limits, MAX_GEMV_WARPS, TileShape, gemv_blocks, gemv_ring_bytes, gemv_warps, tile_plan, tile_shapes};
+use plan::{MAX_GEMV_WARPS, gemv_blocks, gemv_ring_bytes, gemv_warps};
+pub use tile::Measured;
+use tile::Tiles;
 use workspace::Workspace;
 
 const OP: &str = "matmul";
 /// From so many tokens on the library is worth it: weights pass through memory once more as f16.
 const LIBRARY_TOKENS: usize = 96;
 /// The same on sm_90, whose own kernels are faster.
-const LIBRARY_TOKENS_SM_90: usize = 192;
+const LIBRARY_TOKENS_SM_90: usize = 384;
 /// Chunks of 128 columns of a unit of the matrix-vector kernels.
 const GEMV_UNIT_CHUNKS: usize = 2;
 
@@ -46,10 +50,9 @@ pub struct Matmul {
     /// By [`PlaneFormat::id`].
     gemv: [Gemv; 7],
     gemv_mixed: Gemv,
-    tiles: Vec<Tile>,
+    tiles: Tiles,
     library: Option<Library>,
     library_tokens: usize,
-    workspace: Workspace,
     num_sms: usize,
 }
 
@@ -80,23 +83,6 @@ impl Gemv {
     }
 }
 
-/// A kernel `matmul_T` and how many of its blocks run at a time.
-struct Tile {
-    shape: TileShape,
-    kernel: Kernel,
-    slots: usize,
-}
-
-impl Tile {
-    fn new(gpu: &Gpu, shape: TileShape) -> Result<Self, CudaError> {
-        let kernel = gpu.kernels.get(shape.kernel)?;
-        let shared_bytes = shape.shared_bytes() as u32;
-        kernel.allow_shared_bytes(shared_bytes)?;
-        let blocks_per_sm = kernel.blocks_per_sm(TileShape::THREADS, shared_bytes)?.max(1);
-        Ok(Self { shape, kernel, slots: (blocks_per_sm * gpu.device.info().num_sms) as usize })
-    }
-}
-
 impl Matmul {
     /// Looks the kernels up and takes their memory. `library` says whether cuBLAS may be used where it is installed.
     ///
@@ -116,10 +102,9 @@ impl Matmul {
                 get("gemv_half", PlaneFormat::Half)?,
             ],
             gemv_mixed: Gemv::new(gpu, "gemv_mixed", &PlaneFormat::ALL)?,
-            tiles: tile_shapes(arch).into_iter().map(|shape| Tile::new(gpu, shape)).collect::<Result<_, _>>()?,
+            tiles: Tiles::new(gpu)?,
             library_tokens: if arch == 90 { LIBRARY_TOKENS_SM_90 } else { LIBRARY_TOKENS },
             library: if library { Library::load(gpu)? } else { None },
-            workspace: Workspace::new(&gpu.device)?,
             num_sms: gpu.device.info().num_sms as usize,
         })
     }
@@ -189,22 +174,31 @@ impl Matmul {
     }
 
     fn tile(&self, device: &Device, call: &MatmulCall<'_>) -> Result<(), CudaError> {
-        let largest = self.tiles.len() - 1;
-        let Tile { shape, kernel, slots } =
-            self.tiles.iter().find(|tile| tile.shape.tokens() >= call.tokens).unwrap_or(&self.tiles[largest]);
-        let (mut args, _) = self.args(call, |rows| rows.div_ceil(shape.rows()));
-        let limits = Limits {
-            slots: *slots,
-            partial_bytes: self.workspace.partial.num_bytes(),
-            arrivals: self.workspace.num_arrivals(),
-        };
-        let plan = tile_plan(shape, &call.rows(), args.chunks as usize, call.tokens, limits);
-        args.splits = plan.splits as u32;
-        let grid = [plan.blocks as u32, plan.token_tiles as u32, plan.splits as u32];
-        let launch = Launch { grid, block: TileShape::THREADS, shared_bytes: shape.shared_bytes() as u32 };
-        let cluster = if shape.is_clustered() { args.splits } else { 1 };
-        // SAFETY: the call was checked; `plan` keeps sums and counters in the workspace.
-        unsafe { kernel.launch_clustered(device, launch, cluster, &args) }
+        let chosen = self.tiles.choose(call);
+        let (args, _) = self.args(call, |rows| chosen.blocks(rows));
+        self.tiles.launch(device, &chosen, args)
+    }
+
+    /// Measures the products that `run` queues, with each launch that is possible for them, and keeps the fastest. What they
+    /// multiply does not matter. Returns the times, that of the model's own choice first.
+    ///
+    /// # Errors
+    /// Whatever `run` returns, or [`CudaError::Driver`].
+    pub fn tune(&self, device: &Device, run: &dyn Fn() -> Result<(), CudaError>) -> Result<Vec<Measured>, CudaError> {
+        self.tiles.tune(device, run)
+    }
+
+    /// Whether the products that `run` queues were measured, now or at an earlier start on this device.
+    ///
+    /// # Errors
+    /// Whatever `run` returns.
+    pub fn is_tuned(&self, run: &dyn Fn() -> Result<(), CudaError>) -> Result<bool, CudaError> {
+        self.tiles.knows(run)
+    }
+
+    /// Keeps what was measured for the next start.
+    pub fn save_tuning(&self) {
+        self.tiles.save();
     }
 
     /// The arguments, and the number of blocks over all matrices when each has `blocks(rows)`.
@@ -219,12 +213,12 @@ impl Matmul {
             segments,
             act: call.act.q8,
             half: call.act.half,
-            partial: self.workspace.partial.ptr(),
-            arrivals: self.workspace.arrivals.ptr(),
+            partial: self.tiles.workspace().partial.ptr(),
+            arrivals: self.tiles.workspace().arrivals.ptr(),
             half_stride: call.act.half_stride,
             num_segments: call.segments.len() as u32,
             cols: call.cols() as u32,
-            chunks: call.segments[0].matrix.layout().chunks as u32,
+            chunks: call.chunks() as u32,
             tokens: call.tokens as u32,
             splits: 1,
         };

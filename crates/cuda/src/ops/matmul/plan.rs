@@ -26,25 +26,40 @@ pub(super) struct TileShape {
     column_warps: usize,
     /// Chunks of 128 columns that a warp takes in a stage.
     slice_chunks: usize,
+    /// Warps of a block.
+    warps: usize,
     /// Whether it is one of sm_90's own kernels.
     wide: bool,
 }
 
-/// The kernels by tokens, as `kernels/matmul_quant.cu` instantiates them for sm_90, for others from sm_80 on, or before.
-pub(super) fn tile_shapes(arch: u32) -> [TileShape; 4] {
+/// The kernels by tokens, as `kernels/matmul_quant.cu` instantiates them for sm_90, for others from sm_80 on, or before. Those
+/// behind the first four are never chosen unless they were measured to be faster.
+pub(super) fn tile_shapes(arch: u32) -> Vec<TileShape> {
     let shape = |kernel, token_tiles, row_tiles, column_warps, slice_chunks| TileShape {
         kernel,
         token_tiles,
         row_tiles,
         column_warps,
         slice_chunks,
+        warps: 8,
         wide: false,
     };
     if arch == 90 {
-        let wide = |kernel, token_tiles| TileShape { wide: true, ..shape(kernel, token_tiles, 1, 1, 2) };
-        return [wide("matmul_8", 1), wide("matmul_16", 2), wide("matmul_32", 4), wide("matmul_64", 8)];
+        let wide = |kernel, token_tiles, warps| TileShape { warps, wide: true, ..shape(kernel, token_tiles, 1, 1, 2) };
+        return vec![
+            wide("matmul_8", 1, 8),
+            wide("matmul_16", 2, 8),
+            wide("matmul_32", 4, 8),
+            wide("matmul_64", 8, 8),
+            wide("matmul_8_short", 1, 4),
+            wide("matmul_16_short", 2, 4),
+            wide("matmul_32_short", 4, 4),
+            wide("matmul_16_tall", 2, 16),
+            wide("matmul_32_tall", 4, 16),
+            wide("matmul_64_tall", 8, 16),
+        ];
     }
-    [
+    vec![
         shape("matmul_8", 1, 1, 2, 2),
         shape("matmul_16", 2, 1, 2, 2),
         shape("matmul_32", 4, 1, 1, 1),
@@ -53,11 +68,13 @@ pub(super) fn tile_shapes(arch: u32) -> [TileShape; 4] {
 }
 
 impl TileShape {
+    /// Shared memory of a warp of sm_90's own kernels: its part of three stages of activations, and a ring of weights.
+    const WIDE_WARP_BYTES: usize = (3 * 2 + 8) << 10;
+
     /// Threads of a block.
-    pub(super) const THREADS: u32 = 256;
-    const WARPS: usize = 8;
-    /// Three stages of activations, and a ring of weights of every warp.
-    const WIDE_SHARED_BYTES: usize = (3 * 16 + Self::WARPS * 8) << 10;
+    pub(super) fn threads(&self) -> u32 {
+        32 * self.warps as u32
+    }
 
     /// Whether the splits of a product are a cluster, whose blocks add their sums without the workspace.
     pub(super) fn is_clustered(&self) -> bool {
@@ -71,13 +88,13 @@ impl TileShape {
 
     /// Rows of a block.
     pub(super) fn rows(&self) -> usize {
-        Self::WARPS / self.column_warps * self.row_tiles * TILE_ROWS
+        self.warps / self.column_warps * self.row_tiles * TILE_ROWS
     }
 
     /// Dynamic shared memory of a block: two stages, or the sums of the column warps.
     pub(super) fn shared_bytes(&self) -> usize {
         if self.wide {
-            return Self::WIDE_SHARED_BYTES;
+            return self.warps * Self::WIDE_WARP_BYTES;
         }
         let stages = 2 * self.column_warps * self.slice_chunks * self.tokens() * 256;
         stages.max((self.column_warps - 1) * self.sum_bytes())
@@ -111,8 +128,30 @@ pub(super) struct Limits {
     pub(super) arrivals: usize,
 }
 
+impl TilePlan {
+    /// The same with the columns cut otherwise.
+    pub(super) fn with_splits(self, splits: usize) -> Self {
+        Self { splits, ..self }
+    }
+}
+
 /// Cuts the columns so that the device is busy to the end: the fewest rounds of blocks, counting what a split costs.
 pub(super) fn tile_plan(shape: &TileShape, rows: &[usize], chunks: usize, tokens: usize, limits: Limits) -> TilePlan {
+    let (whole, possible) = possible_splits(shape, rows, chunks, tokens, limits);
+    let (places, pairs) = (whole.blocks * whole.token_tiles, chunks.div_ceil(2));
+    let cost = |splits: usize| (places * splits).div_ceil(limits.slots) * (pairs.div_ceil(splits) + SPLIT_COST);
+    let splits = possible.into_iter().min_by_key(|&splits| cost(splits)).unwrap_or(1);
+    whole.with_splits(splits)
+}
+
+/// The grid without splits, and into how many parts the columns may be cut.
+pub(super) fn possible_splits(
+    shape: &TileShape,
+    rows: &[usize],
+    chunks: usize,
+    tokens: usize,
+    limits: Limits,
+) -> (TilePlan, Vec<usize>) {
     let blocks: usize = rows.iter().map(|rows| rows.div_ceil(shape.rows())).sum();
     let token_tiles = tokens.div_ceil(shape.tokens());
     let (places, pairs) = (blocks * token_tiles, chunks.div_ceil(2));
@@ -124,11 +163,7 @@ pub(super) fn tile_plan(shape: &TileShape, rows: &[usize], chunks: usize, tokens
     // Every split has work for the warps that share its columns.
     let least = (shape.column_warps * shape.slice_chunks).div_ceil(2);
     let most = (pairs / least).min(room).max(1);
-    let cost = |splits: usize| (places * splits).div_ceil(limits.slots) * (pairs.div_ceil(splits) + SPLIT_COST);
-    // Where splits are a cluster, two, four or eight.
-    let possible = |splits: &usize| !shape.wide || (splits.is_power_of_two() && *splits <= MAX_CLUSTER);
-    let splits = (1..=most).filter(possible).min_by_key(|&splits| cost(splits)).unwrap_or(1);
-    TilePlan { blocks, splits, token_tiles }
+    (TilePlan { blocks, splits: 1, token_tiles }, (1..=most).collect())
 }
 
 /// Warps of a matrix-vector block: the number with the least time over all rounds of blocks, counting what a block costs.
@@ -164,7 +199,7 @@ pub(super) fn gemv_blocks(rows: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, MAX_GEMV_WARPS, TileShape, gemv_ring_bytes, gemv_warps, tile_plan, tile_shapes};
+    use super::{Limits, MAX_GEMV_WARPS, gemv_ring_bytes, gemv_warps, tile_plan, tile_shapes};
     use crate::repack::PlaneFormat;
 
     const H200: Limits = Limits { slots: 264, partial_bytes: 32 << 20, arrivals: 8192 };
@@ -174,7 +209,7 @@ mod tests {
         for arch in [75, 80] {
             for shape in tile_shapes(arch) {
                 assert!(shape.shared_bytes() <= 64 << 10, "{shape:?}");
-                assert_eq!(shape.shared_bytes() / 2 % (16 * TileShape::THREADS as usize), 0, "{shape:?}");
+                assert_eq!(shape.shared_bytes() / 2 % (16 * shape.threads() as usize), 0, "{shape:?}");
             }
         }
     }
@@ -188,7 +223,7 @@ mod tests {
                     let places = plan.blocks * plan.token_tiles;
                     assert!(plan.splits >= 1 && plan.splits <= chunks.div_ceil(2), "{shape:?} {rows} {chunks}");
                     if shape.wide {
-                        assert!([1, 2, 4, 8].contains(&plan.splits), "{shape:?} {rows} {chunks}");
+                        assert!((1..=8).contains(&plan.splits), "{shape:?} {rows} {chunks}");
                     } else if plan.splits > 1 {
                         assert!(places * plan.splits * shape.sum_bytes() <= H200.partial_bytes);
                         assert!(places <= H200.arrivals);

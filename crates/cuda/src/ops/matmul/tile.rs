@@ -1,0 +1,243 @@
+//! Products of several tokens: the kernels `matmul_T`, and which of their launches a product takes.
+
+use std::cell::RefCell;
+
+use crate::{
+    Device,
+    device::{Event, Kernel, Launch},
+    error::CudaError,
+    gpu::Gpu,
+    kernels::Note,
+    repack::CHUNK_COLS,
+};
+
+use super::{
+    args::MatmulArgs,
+    call::MatmulCall,
+    plan::{Limits, TilePlan, TileShape, possible_splits, tile_plan, tile_shapes},
+    tuning::{Product, TileChoice, Tuning, fastest},
+    workspace::Workspace,
+};
+
+/// Runs of a candidate; the fastest counts.
+const TRIALS: usize = 3;
+
+/// A kernel `matmul_T` and how many of its blocks run at a time.
+struct Tile {
+    shape: TileShape,
+    kernel: Kernel,
+    slots: usize,
+}
+
+impl Tile {
+    fn new(gpu: &Gpu, shape: TileShape) -> Result<Self, CudaError> {
+        let kernel = gpu.kernels.get(shape.kernel)?;
+        let shared_bytes = shape.shared_bytes() as u32;
+        kernel.allow_shared_bytes(shared_bytes)?;
+        let blocks_per_sm = kernel.blocks_per_sm(shape.threads(), shared_bytes)?.max(1);
+        Ok(Self { shape, kernel, slots: (blocks_per_sm * gpu.device.info().num_sms) as usize })
+    }
+}
+
+/// A launch that was timed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// Parts of the columns.
+    pub splits: usize,
+    /// Microseconds of all that ran.
+    pub micros: f64,
+}
+
+/// All of them, and the memory they share.
+pub(super) struct Tiles {
+    tiles: Vec<Tile>,
+    workspace: Workspace,
+    tuning: RefCell<Tuning>,
+    /// Where the choices are kept from one start to the next.
+    note: Note,
+}
+
+/// A launch that was chosen.
+pub(super) struct TileLaunch<'a> {
+    tile: &'a Tile,
+    plan: TilePlan,
+}
+
+impl Tiles {
+    pub(super) fn new(gpu: &Gpu) -> Result<Self, CudaError> {
+        let shapes = tile_shapes(gpu.device.arch().number());
+        let tiles = Self {
+            tiles: shapes.into_iter().map(|shape| Tile::new(gpu, shape)).collect::<Result<_, _>>()?,
+            workspace: Workspace::new(&gpu.device)?,
+            tuning: RefCell::default(),
+            note: gpu.note("matmul_quant.cu", "products"),
+        };
+        if let Some(text) = tiles.note.load() {
+            let tile = |name: &str| tiles.tiles.iter().position(|tile| tile.shape.kernel == name);
+            tiles.tuning.borrow_mut().read(&text, tile, |product, choice| tiles.is_possible(product, choice));
+        }
+        Ok(tiles)
+    }
+
+    /// Whether a launch that was written down earlier can be.
+    fn is_possible(&self, product: &Product, choice: TileChoice) -> bool {
+        let Product { rows, cols, tokens } = product;
+        let tile = &self.tiles[choice.tile];
+        let (_, splits) = possible_splits(&tile.shape, rows, cols.div_ceil(CHUNK_COLS), *tokens, self.limits(tile));
+        tile.shape.tokens() == *tokens && splits.contains(&choice.splits)
+    }
+
+    /// Keeps what was measured for the next start.
+    pub(super) fn save(&self) {
+        self.note.store(&self.tuning.borrow().write(|tile| self.tiles[tile].shape.kernel));
+    }
+
+    /// The memory that splits share.
+    pub(super) fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// What to launch for a call.
+    pub(super) fn choose(&self, call: &MatmulCall<'_>) -> TileLaunch<'_> {
+        let rows = call.rows();
+        let product = || Product { rows: rows.clone(), cols: call.cols(), tokens: self.kernel_tokens(call.tokens) };
+        let first = || self.first(call, &rows);
+        let choice = self.tuning.borrow_mut().choose(product, || self.candidates(call, &rows), first);
+        let tile = &self.tiles[choice.tile];
+        let (whole, _) = possible_splits(&tile.shape, &rows, call.chunks(), call.tokens, self.limits(tile));
+        TileLaunch { tile, plan: whole.with_splits(choice.splits) }
+    }
+
+    /// Queues it. The arguments' blocks are counted with [`TileLaunch::blocks`].
+    pub(super) fn launch(
+        &self,
+        device: &Device,
+        chosen: &TileLaunch<'_>,
+        mut args: MatmulArgs,
+    ) -> Result<(), CudaError> {
+        let TileLaunch { tile: Tile { shape, kernel, .. }, plan } = chosen;
+        args.splits = plan.splits as u32;
+        let grid = [plan.blocks as u32, plan.token_tiles as u32, plan.splits as u32];
+        let launch = Launch { grid, block: shape.threads(), shared_bytes: shape.shared_bytes() as u32 };
+        let cluster = if shape.is_clustered() { args.splits } else { 1 };
+        // SAFETY: the call was checked; `plan` keeps sums and counters in the workspace.
+        unsafe { kernel.launch_clustered(device, launch, cluster, &args) }
+    }
+
+    /// Whether the best launch of every product in `run` is known.
+    pub(super) fn knows(&self, run: &dyn Fn() -> Result<(), CudaError>) -> Result<bool, CudaError> {
+        self.tuning.borrow_mut().begin(0);
+        let result = run();
+        let (_, seen) = self.tuning.borrow_mut().end();
+        result?;
+        Ok(seen.iter().all(|product| self.tuning.borrow().knows(product)))
+    }
+
+    /// Times `run` with each candidate of the products in it, and keeps the fastest for them. Returns what was measured.
+    pub(super) fn tune(
+        &self,
+        device: &Device,
+        run: &dyn Fn() -> Result<(), CudaError>,
+    ) -> Result<Vec<Measured>, CudaError> {
+        let mut micros = Vec::new();
+        let seen = loop {
+            self.tuning.borrow_mut().begin(micros.len());
+            let time = time(device, run);
+            let (more, seen) = self.tuning.borrow_mut().end();
+            micros.push(time?);
+            if !more {
+                break seen;
+            }
+        };
+        let idx = fastest(&micros);
+        let mut measured = Vec::new();
+        for product in seen {
+            let candidates = self.candidates_of(&product.rows, product.cols.div_ceil(CHUNK_COLS), product.tokens);
+            if measured.is_empty() {
+                let names = candidates.iter().map(|c| (self.tiles[c.tile].shape.kernel, c.splits));
+                measured.extend(names.zip(&micros).map(|((kernel, splits), &micros)| Measured {
+                    kernel,
+                    splits,
+                    micros,
+                }));
+            }
+            let choice = candidates.get(idx).copied().unwrap_or(candidates[0]);
+            self.tuning.borrow_mut().keep(product, choice);
+        }
+        tracing::debug!(?measured, idx, "products");
+        Ok(measured)
+    }
+
+    /// Tokens of the smallest kernel that takes so many, or of the largest.
+    fn kernel_tokens(&self, tokens: usize) -> usize {
+        self.tiles[self.default_tile(tokens)].shape.tokens()
+    }
+
+    fn default_tile(&self, tokens: usize) -> usize {
+        let largest = (0..self.tiles.len()).max_by_key(|&i| (self.tiles[i].shape.tokens(), usize::MAX - i));
+        let fits = (0..self.tiles.len()).find(|&i| self.tiles[i].shape.tokens() >= tokens);
+        fits.or(largest).unwrap_or(0)
+    }
+
+    fn limits(&self, tile: &Tile) -> Limits {
+        Limits {
+            slots: tile.slots,
+            partial_bytes: self.workspace.partial.num_bytes(),
+            arrivals: self.workspace.num_arrivals(),
+        }
+    }
+
+    fn first(&self, call: &MatmulCall<'_>, rows: &[usize]) -> TileChoice {
+        self.modelled(self.default_tile(call.tokens), rows, call.chunks(), call.tokens)
+    }
+
+    fn modelled(&self, tile: usize, rows: &[usize], chunks: usize, tokens: usize) -> TileChoice {
+        let Tile { shape, .. } = &self.tiles[tile];
+        let plan = tile_plan(shape, rows, chunks, tokens, self.limits(&self.tiles[tile]));
+        TileChoice { tile, splits: plan.splits }
+    }
+
+    fn candidates(&self, call: &MatmulCall<'_>, rows: &[usize]) -> Vec<TileChoice> {
+        self.candidates_of(rows, call.chunks(), call.tokens)
+    }
+
+    /// The model's choice first, then every kernel for so many tokens with halves and doubles of the splits that the model
+    /// would take.
+    fn candidates_of(&self, rows: &[usize], chunks: usize, tokens: usize) -> Vec<TileChoice> {
+        let wanted = self.kernel_tokens(tokens);
+        let mut found = vec![self.modelled(self.default_tile(tokens), rows, chunks, tokens)];
+        for (tile, Tile { shape, .. }) in self.tiles.iter().enumerate().filter(|(_, t)| t.shape.tokens() == wanted) {
+            let (_, possible) = possible_splits(shape, rows, chunks, tokens, self.limits(&self.tiles[tile]));
+            let model = self.modelled(tile, rows, chunks, tokens).splits;
+            for splits in [model, model / 2, model * 2, model / 4, model * 4, 3, 5, 6, 7] {
+                let choice = TileChoice { tile, splits };
+                if possible.contains(&splits) && !found.contains(&choice) {
+                    found.push(choice);
+                }
+            }
+        }
+        found
+    }
+}
+
+impl TileLaunch<'_> {
+    /// Blocks along the rows of a matrix.
+    pub(super) fn blocks(&self, rows: usize) -> usize {
+        rows.div_ceil(self.tile.shape.rows())
+    }
+}
+
+fn time(device: &Device, run: &dyn Fn() -> Result<(), CudaError>) -> Result<f64, CudaError> {
+    let (start, end) = (Event::new(device)?, Event::new(device)?);
+    run()?;
+    let mut best = f64::INFINITY;
+    for _ in 0..TRIALS {
+        start.record()?;
+        run()?;
+        end.record()?;
+        best = best.min(start.micros_until(&end)?);
+    }
+    Ok(best)
+}
