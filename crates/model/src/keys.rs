@@ -49,6 +49,15 @@ impl Keys<'_> {
         Ok(self.metadata.uint(&self.key(suffix))?)
     }
 
+    /// A number of any sign.
+    pub(crate) fn float(&self, suffix: &str) -> Result<Option<f32>, ModelError> {
+        Ok(self.metadata.float(&self.key(suffix))?)
+    }
+
+    pub(crate) fn bool(&self, suffix: &str) -> Result<Option<bool>, ModelError> {
+        Ok(self.metadata.bool(&self.key(suffix))?)
+    }
+
     /// An array of so many booleans; `Ok(None)` when the key is absent or no array.
     pub(crate) fn flags(&self, suffix: &str, len: usize) -> Result<Option<Vec<bool>>, ModelError> {
         let key = self.key(suffix);

@@ -18,6 +18,13 @@ fn models() -> [Golden; 2] {
         .map(|(model, golden)| data::open(model, golden).expect("this model lies in the repository"))
 }
 
+/// Models that have all other kinds of layers between them.
+fn other_kinds() -> impl Iterator<Item = Golden> {
+    ["deepseek3", "llama4", "gpt2", "stablelm_parallel", "falcon_two_norms", "olmo3", "ministral3"]
+        .into_iter()
+        .map(|name| data::open(name, name).expect("this model lies in the repository"))
+}
+
 /// A permutation of the pool's blocks.
 fn scattered(i: usize) -> usize {
     (i * 37 + 11) % NUM_BLOCKS
@@ -46,6 +53,25 @@ fn chunks_blocks_threads_and_instructions_change_nothing() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn other_kinds_of_layers_neither() {
+    for golden in other_kinds() {
+        let mut executor = executor(&golden.gguf, exact());
+        let alone: Vec<_> = golden
+            .prompts
+            .iter()
+            .map(|prompt| generate(&mut executor, Sequence::new(1, &prompt.ids, |i| i), 256, 32))
+            .collect();
+        for (prompt, expected) in golden.prompts.iter().zip(&alone) {
+            let found = generate(&mut executor, Sequence::new(9, &prompt.ids, scattered), 7, 32);
+            assert!(found == *expected, "{}: chunks and a scattered block table change the answer", golden.name);
+        }
+        let prompts: Vec<_> = golden.prompts.iter().map(|prompt| &prompt.ids[..]).collect();
+        let found = generate_together(&mut executor, &prompts, 32);
+        assert!(found.iter().eq(alone.iter().map(|(_, ids)| ids)), "{}: others change the answer", golden.name);
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn open(model: &'static str, golden: &str) -> Option<Golden> {
     let files = [format!("{model}.gguf"), format!("{golden}.golden.safetensors")];
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let shared = std::env::var_os("LLCUDA_TEST_DATA").map_or_else(|| root.join("../shared/data"), PathBuf::from);
-    let folders = [root.join("tests/data/golden"), shared.join("golden")];
+    let folders = [root.join("tests/data/golden"), root.join("tests/golden/data"), shared.join("golden")];
     let Some(folder) = folders.iter().find(|folder| files.iter().all(|file| folder.join(file).exists())) else {
         let required = std::env::var_os("LLCUDA_REQUIRE_TEST_DATA").is_some_and(|v| v == "1");
         assert!(!required, "{files:?} are in none of {folders:?}");

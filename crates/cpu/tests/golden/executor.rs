@@ -22,5 +22,8 @@ pub(crate) fn exact() -> CpuOptions {
 }
 
 pub(crate) fn executor(gguf: &Arc<Gguf>, options: CpuOptions) -> CpuExecutor {
+    let spec = model::decoder_spec(gguf).expect("a model that we know");
+    let max_model_len = spec.max_positions().map_or(options.max_model_len, |most| most.min(options.max_model_len));
+    let options = CpuOptions { max_model_len, ..options };
     CpuExecutor::new(Arc::clone(gguf), options).expect("a model that we know")
 }

@@ -105,6 +105,29 @@ fn equal_experts_are_a_dense_block() {
 }
 
 #[test]
+fn experts_in_tensors_of_their_own_are_those_in_one() {
+    let mixtral = |stacked: bool| {
+        let mut model = attention("llama").value("llama.expert_count", Value::Uint(EXPERTS as u64));
+        model = model.value("llama.expert_used_count", Value::Uint(2));
+        model = model.tensor_f32("blk.0.ffn_gate_inp.weight", &[HIDDEN, EXPERTS], &random(9, HIDDEN * EXPERTS));
+        for (seed, (name, [cols, rows])) in
+            (10..).zip([("gate", [HIDDEN, SIZE]), ("up", [HIDDEN, SIZE]), ("down", [SIZE, HIDDEN])])
+        {
+            let values = random(seed, cols * rows * EXPERTS);
+            model = if stacked {
+                model.tensor_f32(&format!("blk.0.ffn_{name}_exps.weight"), &[cols, rows, EXPERTS], &values)
+            } else {
+                values.chunks_exact(cols * rows).enumerate().fold(model, |model, (expert, values)| {
+                    model.tensor_f32(&format!("blk.0.ffn_{name}.{expert}.weight"), &[cols, rows], values)
+                })
+            };
+        }
+        model
+    };
+    assert_eq!(logits(&mixtral(false)), logits(&mixtral(true)));
+}
+
+#[test]
 fn weights_that_are_not_normalized_are_probabilities_and_the_shared_expert_adds() {
     // Three experts of probability 1/4, and half of the shared one: its dot product with any token is zero.
     for (experts, shared, total) in [(1.0, 0.0, 0.75), (0.0, 1.0, 0.5), (1.0, -2.0, -0.25)] {

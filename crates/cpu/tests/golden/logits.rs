@@ -110,6 +110,27 @@ golden_tests! { check_float_model:
 
 golden_tests! { check_exact_alone:
     gpt_oss("gptoss.f16", "gptoss");
+    gemma("gemma", "gemma");
+    phi3_long("phi3_long", "phi3_long");
+    granitemoe("granitemoe", "granitemoe");
+    llama_yarn("llama_yarn", "llama_yarn");
+    olmo2("olmo2", "olmo2");
+    olmo3("olmo3", "olmo3");
+    stablelm("stablelm", "stablelm");
+    stablelm_parallel("stablelm_parallel", "stablelm_parallel");
+    falcon("falcon", "falcon");
+    falcon_two_norms("falcon_two_norms", "falcon_two_norms");
+    gpt2("gpt2", "gpt2");
+    starcoder2("starcoder2", "starcoder2");
+    command_r("command_r", "command_r");
+    cohere2("cohere2", "cohere2");
+    glm4("glm4", "glm4");
+    smollm3("smollm3", "smollm3");
+    exaone4("exaone4", "exaone4");
+    ministral3("ministral3", "ministral3");
+    deepseek2("deepseek2", "deepseek2");
+    deepseek3("deepseek3", "deepseek3");
+    llama4("llama4", "llama4");
 }
 
 golden_tests! { check_quantized_model:

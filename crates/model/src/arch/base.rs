@@ -13,27 +13,47 @@ const MAX_CONTEXT: usize = 1 << 24;
 
 /// Reads a llama-like decoder; the architecture's file then changes what differs.
 pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle) -> Result<DecoderSpec, ModelError> {
-    let size = keys.require_size("feed_forward_length", MAX_SIZE)?;
-    with_ffn(keys, gguf, style, Ffn::Gated { size, activation: Activation::Silu })
+    with_ffn(keys, gguf, style, gated(keys, Activation::Silu)?)
 }
 
 /// The same with this feed-forward block.
 pub(super) fn with_ffn(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle, ffn: Ffn) -> Result<DecoderSpec, ModelError> {
-    let hidden_size = keys.require_size("embedding_length", MAX_SIZE)?;
-    let num_layers = keys.require_size("block_count", MAX_LAYERS)?;
-    let attention = attention(keys, gguf, (hidden_size, style))?;
+    decoder(keys, gguf, Norm::Rms, (attention(keys, gguf, style)?, ffn))
+}
+
+/// A gated feed-forward block.
+pub(super) fn gated(keys: &Keys<'_>, activation: Activation) -> Result<Ffn, ModelError> {
+    Ok(Ffn::Gated { size: keys.require_size("feed_forward_length", MAX_SIZE)?, activation })
+}
+
+/// A feed-forward block without a gate.
+pub(super) fn plain(keys: &Keys<'_>, activation: Activation) -> Result<Ffn, ModelError> {
+    Ok(Ffn::Plain { size: keys.require_size("feed_forward_length", MAX_SIZE)?, activation })
+}
+
+/// A decoder of equal layers.
+pub(super) fn decoder(
+    keys: &Keys<'_>,
+    gguf: &Gguf,
+    norm: Norm,
+    (attention, ffn): (Attention, Ffn),
+) -> Result<DecoderSpec, ModelError> {
+    let epsilon = match norm {
+        Norm::Rms => "attention.layer_norm_rms_epsilon",
+        Norm::Layer | Norm::LayerWithBias => "attention.layer_norm_epsilon",
+    };
     let layer = LayerSpec { attention, ffn, residual: Residual::PreNorm };
     Ok(DecoderSpec {
         arch: keys.arch,
         name: keys.metadata.str("general.name")?.unwrap_or_default().to_owned(),
-        vocab_size: vocab_size(gguf)?,
-        hidden_size,
-        context_length: keys.require_size("context_length", MAX_CONTEXT)?,
+        vocab_size: vocab_size(keys, gguf)?,
+        hidden_size: hidden_size(keys)?,
+        context_length: context_length(keys)?,
         learned_positions: None,
         embedding_scale: 1.0,
-        norm: Norm::Rms,
-        norm_eps: keys.require_positive("attention.layer_norm_rms_epsilon")?,
-        layers: vec![layer; num_layers],
+        norm,
+        norm_eps: keys.require_positive(epsilon)?,
+        layers: vec![layer; keys.require_size("block_count", MAX_LAYERS)?],
         residual_scale: 1.0,
         logit_scale: 1.0,
         logit_softcap: None,
@@ -41,7 +61,17 @@ pub(super) fn with_ffn(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle, ffn: Ffn)
     })
 }
 
-fn attention(keys: &Keys<'_>, gguf: &Gguf, (hidden_size, style): (usize, RopeStyle)) -> Result<Attention, ModelError> {
+fn hidden_size(keys: &Keys<'_>) -> Result<usize, ModelError> {
+    keys.require_size("embedding_length", MAX_SIZE)
+}
+
+pub(super) fn context_length(keys: &Keys<'_>) -> Result<usize, ModelError> {
+    keys.require_size("context_length", MAX_CONTEXT)
+}
+
+/// Heads that all have one size.
+pub(super) fn attention(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle) -> Result<Attention, ModelError> {
+    let hidden_size = hidden_size(keys)?;
     let num_heads = keys.require_size("attention.head_count", MAX_SIZE)?;
     let num_kv_heads = keys.size("attention.head_count_kv", MAX_SIZE)?.unwrap_or(num_heads);
     if num_heads % num_kv_heads != 0 {
@@ -65,14 +95,27 @@ fn attention(keys: &Keys<'_>, gguf: &Gguf, (hidden_size, style): (usize, RopeSty
         let expected = format!("an even number up to the head size {head_dim}");
         return Err(GgufError::invalid(keys.key("rope.dimension_count"), dim, expected).into());
     }
-    let mut rope = Rope::new(style, dim, keys.positive("rope.freq_base")?.unwrap_or(10_000.0));
-    rope::read_scaling(keys, gguf, &mut rope)?;
-    Ok(Attention::plain(num_heads, num_kv_heads, head_dim, rope))
+    Ok(Attention::plain(num_heads, num_kv_heads, head_dim, rope(keys, gguf, (style, dim))?))
 }
 
-/// The rows of the embedding table are the vocabulary.
-fn vocab_size(gguf: &Gguf) -> Result<usize, ModelError> {
+/// The rotation of so many elements.
+pub(super) fn rope(keys: &Keys<'_>, gguf: &Gguf, (style, dim): (RopeStyle, usize)) -> Result<Rope, ModelError> {
+    let mut rope = Rope::new(style, dim, keys.positive("rope.freq_base")?.unwrap_or(10_000.0));
+    rope::read_scaling(keys, gguf, &mut rope)?;
+    Ok(rope)
+}
+
+/// The rows of the embedding table are the vocabulary; each token has one.
+fn vocab_size(keys: &Keys<'_>, gguf: &Gguf) -> Result<usize, ModelError> {
     let name = "token_embd.weight";
     let embedding = gguf.tensor(name).ok_or_else(|| ModelError::MissingTensor(name.to_owned()))?;
-    Ok(embedding.shape.get(1).copied().unwrap_or(1))
+    let rows = embedding.shape.get(1).copied().unwrap_or(1);
+    let key = "tokenizer.ggml.tokens";
+    match keys.metadata.strings(key)? {
+        Some(tokens) if tokens.len() > rows => {
+            let expected = format!("at most {rows}, the rows of `{name}`");
+            Err(GgufError::invalid(key, format!("a list of {} tokens", tokens.len()), expected).into())
+        }
+        _ => Ok(rows),
+    }
 }

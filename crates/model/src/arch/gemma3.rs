@@ -5,8 +5,8 @@
 
 use gguf::Gguf;
 
-use super::base;
-use crate::{Activation, DecoderSpec, Ffn, Mask, ModelError, QkNorm, Residual, RopeScaling, RopeStyle, keys::Keys};
+use super::gemma;
+use crate::{DecoderSpec, Mask, ModelError, QkNorm, Residual, RopeScaling, keys::Keys};
 
 /// Every sixth layer sees the full context.
 const FULL_EVERY: usize = 6;
@@ -16,10 +16,7 @@ const LOCAL_THETA: f32 = 10_000.0;
 const LAYERS_27B: usize = 62;
 
 pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, ModelError> {
-    let size = keys.require_size("feed_forward_length", base::MAX_SIZE)?;
-    let ffn = Ffn::Gated { size, activation: Activation::GeluTanh };
-    let mut spec = base::with_ffn(keys, gguf, RopeStyle::Neox, ffn)?;
-    spec.embedding_scale = (spec.hidden_size as f32).sqrt();
+    let mut spec = gemma::spec(keys, gguf)?;
     spec.logit_softcap = keys.positive("final_logit_softcapping")?;
     let window = keys.require_size("attention.sliding_window", usize::MAX)?;
     let local_theta = keys.positive("rope.freq_base_swa")?.unwrap_or(LOCAL_THETA);
@@ -39,7 +36,6 @@ pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, ModelErr
             attention.rope.theta = local_theta;
             attention.rope.scaling = RopeScaling::None;
         }
-        layer.ffn = ffn;
         layer.residual = Residual::SandwichNorm;
     }
     Ok(spec)

@@ -1,18 +1,30 @@
 //! The architectures: one file each, one line each in the registry.
 
 mod base;
+mod command_r;
+mod deepseek2;
+mod exaone;
 mod experts;
+mod falcon;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod glm4;
+mod gpt2;
 mod gpt_oss;
 mod granite;
 mod llama;
+mod llama4;
+mod mistral3;
+mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen2moe;
 mod qwen3;
 mod qwen3moe;
+mod smollm3;
+mod stablelm;
+mod starcoder2;
 mod window;
 
 use gguf::Gguf;
@@ -36,6 +48,20 @@ const REGISTRY: &[(&str, ReadSpec)] = &[
     ("granite", granite::spec),
     ("granitemoe", granite::spec_moe),
     ("gpt-oss", gpt_oss::spec),
+    ("olmo2", olmo2::spec),
+    ("stablelm", stablelm::spec),
+    ("falcon", falcon::spec),
+    ("gpt2", gpt2::spec),
+    ("starcoder2", starcoder2::spec),
+    ("command-r", command_r::spec),
+    ("cohere2", command_r::spec2),
+    ("glm4", glm4::spec),
+    ("smollm3", smollm3::spec),
+    ("exaone", exaone::spec),
+    ("exaone4", exaone::spec4),
+    ("mistral3", mistral3::spec),
+    ("deepseek2", deepseek2::spec),
+    ("llama4", llama4::spec),
 ];
 
 /// The architectures that can be served, as `general.architecture` names them.

@@ -15,7 +15,7 @@ pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, ModelErr
         None => keys.require_size("feed_forward_length", base::MAX_SIZE)?,
     };
     let moe = Moe {
-        normalize: false,
+        normalize: keys.bool("expert_weights_norm")?.unwrap_or(false),
         shared: Some(Shared { size, weight: SharedWeight::Sigmoid }),
         ..experts(keys, expert_size(keys)?)?
     };

@@ -6,7 +6,6 @@ use crate::small::{EXPERTS, FFN, HEAD_DIM, HIDDEN};
 
 /// Tensors that come together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "kinds that the next architectures have")]
 pub(crate) enum Part {
     /// Queries, keys, values and output of attention.
     Qkv,
@@ -20,12 +19,22 @@ pub(crate) enum Part {
     OutBias,
     /// Norms of each query and key head.
     HeadNorms,
+    /// Norms of all query heads and all key heads.
+    AllHeadNorms,
+    /// Latent attention.
+    Latent,
     /// Attention sinks.
     Sinks,
     /// The norms before the blocks and before the output matrix.
     Norms,
     /// Their biases.
     NormBiases,
+    /// One norm before both blocks, and that before the output matrix.
+    OneNorm,
+    /// Their biases.
+    OneNormBias,
+    /// The norm before the output matrix alone.
+    OutNorm,
     /// The norms behind the blocks.
     PostNorms,
     /// gpt-oss' name for the norm before the feed-forward block.
@@ -44,6 +53,8 @@ pub(crate) enum Part {
     ExpertBiases,
     /// The expert that all tokens pass.
     SharedExpert,
+    /// The same, as wide as the others.
+    SharedAsOthers,
     /// Its router.
     SharedRouter,
     /// Learned positions.
@@ -56,8 +67,10 @@ impl Part {
     /// Tensors beside the layers'.
     pub(crate) fn tensors(self) -> Tensors {
         match self {
-            Self::Norms | Self::NormNamedPost => vec![("output_norm.weight", vec![HIDDEN])],
-            Self::NormBiases => vec![("output_norm.bias", vec![HIDDEN])],
+            Self::Norms | Self::NormNamedPost | Self::OneNorm | Self::OutNorm => {
+                vec![("output_norm.weight", vec![HIDDEN])]
+            }
+            Self::NormBiases | Self::OneNormBias => vec![("output_norm.bias", vec![HIDDEN])],
             Self::Positions => vec![("position_embd.weight", vec![HIDDEN, 64])],
             _ => Vec::new(),
         }
@@ -66,7 +79,6 @@ impl Part {
     /// Tensors of each layer.
     pub(crate) fn layer_tensors(self) -> Tensors {
         let (q, kv) = (2 * HEAD_DIM, HEAD_DIM);
-        let [count, _, size, shared] = EXPERTS;
         match self {
             Self::Qkv => vec![
                 ("attn_q.weight", vec![HIDDEN, q]),
@@ -81,15 +93,35 @@ impl Part {
             Self::FusedQkvBias => vec![("attn_qkv.bias", vec![q + 2 * kv])],
             Self::OutBias => vec![("attn_output.bias", vec![HIDDEN])],
             Self::HeadNorms => vec![("attn_q_norm.weight", vec![HEAD_DIM]), ("attn_k_norm.weight", vec![HEAD_DIM])],
+            Self::AllHeadNorms => vec![("attn_q_norm.weight", vec![q]), ("attn_k_norm.weight", vec![kv])],
+            Self::Latent => vec![
+                ("attn_q_a.weight", vec![HIDDEN, 6]),
+                ("attn_q_a_norm.weight", vec![6]),
+                ("attn_q_b.weight", vec![6, q]),
+                ("attn_kv_a_mqa.weight", vec![HIDDEN, 5 + 2]),
+                ("attn_kv_a_norm.weight", vec![5]),
+                ("attn_k_b.weight", vec![2, 5, 2]),
+                ("attn_v_b.weight", vec![5, 3, 2]),
+                ("attn_output.weight", vec![2 * 3, HIDDEN]),
+            ],
             Self::Sinks => vec![("attn_sinks.weight", vec![2])],
             Self::Norms => vec![("attn_norm.weight", vec![HIDDEN]), ("ffn_norm.weight", vec![HIDDEN])],
             Self::NormBiases => vec![("attn_norm.bias", vec![HIDDEN]), ("ffn_norm.bias", vec![HIDDEN])],
+            Self::OneNorm => vec![("attn_norm.weight", vec![HIDDEN])],
+            Self::OneNormBias => vec![("attn_norm.bias", vec![HIDDEN])],
             Self::PostNorms => {
                 vec![("post_attention_norm.weight", vec![HIDDEN]), ("post_ffw_norm.weight", vec![HIDDEN])]
             }
             Self::NormNamedPost => {
                 vec![("attn_norm.weight", vec![HIDDEN]), ("post_attention_norm.weight", vec![HIDDEN])]
             }
+            _ => self.ffn_tensors(),
+        }
+    }
+
+    fn ffn_tensors(self) -> Tensors {
+        let [count, _, size, shared] = EXPERTS;
+        match self {
             Self::Gated => vec![
                 ("ffn_gate.weight", vec![HIDDEN, FFN]),
                 ("ffn_up.weight", vec![HIDDEN, FFN]),
@@ -117,8 +149,13 @@ impl Part {
                 ("ffn_up_shexp.weight", vec![HIDDEN, shared]),
                 ("ffn_down_shexp.weight", vec![shared, HIDDEN]),
             ],
+            Self::SharedAsOthers => vec![
+                ("ffn_gate_shexp.weight", vec![HIDDEN, size]),
+                ("ffn_up_shexp.weight", vec![HIDDEN, size]),
+                ("ffn_down_shexp.weight", vec![size, HIDDEN]),
+            ],
             Self::SharedRouter => vec![("ffn_gate_inp_shexp.weight", vec![HIDDEN])],
-            Self::Positions => Vec::new(),
+            _ => Vec::new(),
         }
     }
 }
@@ -136,6 +173,16 @@ pub(crate) fn parts(arch: &str) -> &'static [Part] {
         "phi3" => &[Norms, FusedQkv, FusedGated],
         "granitemoe" => &[Norms, Qkv, Experts, SharedExpert],
         "gpt-oss" => &[NormNamedPost, Qkv, QkvBias, OutBias, Sinks, Experts, ExpertBiases],
+        "olmo2" => &[OutNorm, PostNorms, Qkv, AllHeadNorms, Gated],
+        "stablelm" => &[Norms, NormBiases, Qkv, Gated],
+        "falcon" => &[OneNorm, OneNormBias, FusedQkv, Plain],
+        "gpt2" => &[Norms, NormBiases, Positions, FusedQkv, FusedQkvBias, OutBias, Plain, PlainBias],
+        "starcoder2" => &[Norms, NormBiases, Qkv, QkvBias, OutBias, Plain, PlainBias],
+        "command-r" | "cohere2" => &[OneNorm, Qkv, Gated],
+        "glm4" => &[Norms, PostNorms, Qkv, FusedGated],
+        "exaone4" => &[OutNorm, PostNorms, Qkv, HeadNorms, Gated],
+        "deepseek2" => &[Norms, Latent, Experts, SharedAsOthers],
+        "llama4" => &[Norms, Qkv, Experts, SharedAsOthers],
         _ => &[Norms, Qkv, Gated],
     }
 }
@@ -145,10 +192,22 @@ pub(crate) fn keys(arch: &str) -> Vec<(&'static str, Value)> {
     let uint = |n: usize| Value::Uint(n as u64);
     let mut keys = match arch {
         "gemma2" | "gemma3" | "gpt-oss" => vec![("attention.sliding_window", uint(16))],
-        "granite" | "granitemoe" => vec![("logit_scale", Value::Float(4.0))],
+        "granite" | "granitemoe" | "command-r" => vec![("logit_scale", Value::Float(4.0))],
+        "cohere2" => vec![("logit_scale", Value::Float(4.0)), ("attention.sliding_window", uint(16))],
+        "stablelm" => vec![("use_parallel_residual", Value::Bool(false))],
+        "llama4" => vec![("interleave_moe_layer_step", uint(1))],
+        "deepseek2" => vec![
+            ("attention.q_lora_rank", uint(6)),
+            ("attention.kv_lora_rank", uint(5)),
+            ("attention.key_length_mla", uint(4)),
+            ("attention.value_length_mla", uint(3)),
+            ("rope.dimension_count", uint(2)),
+            ("expert_shared_count", uint(1)),
+        ],
         _ => Vec::new(),
     };
-    let has_layer_norms = parts(arch).contains(&Part::NormBiases);
+    let has_biases = parts(arch).iter().any(|part| matches!(part, Part::NormBiases | Part::OneNormBias));
+    let has_layer_norms = has_biases || matches!(arch, "command-r" | "cohere2");
     let epsilon = if has_layer_norms { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" };
     keys.push((epsilon, Value::Float(1e-5)));
     let [count, used, size, shared] = EXPERTS.map(uint);

@@ -1,8 +1,9 @@
 //! What each architecture's metadata means.
 
-use gguf::Value;
+use gguf::{Array, Value};
 use model::{
-    Activation, Ffn, Mask, Moe, QkNorm, Residual, RopeScaling, RopeStyle, Shared, SharedWeight, supported_architectures,
+    Activation, ExpertGroups, Ffn, GroupScore, Latent, Mask, Moe, QkNorm, Residual, RopeScaling, RopeStyle, Scoring,
+    Shared, SharedWeight, supported_architectures,
 };
 
 use crate::{
@@ -13,14 +14,16 @@ use crate::{
 
 #[test]
 fn every_architecture_loads() {
-    for arch in supported_architectures() {
+    // Heads of latent attention are of another kind.
+    for arch in supported_architectures().filter(|&arch| arch != "deepseek2") {
         let spec = load(&Small::new(arch)).unwrap();
         assert_eq!((spec.arch, spec.vocab_size, spec.hidden_size), (arch, VOCAB, HIDDEN));
         assert_eq!((spec.layers.len(), spec.context_length, spec.norm_eps), (NUM_LAYERS, 64, 1e-5));
         let attention = &spec.layers[1].attention;
         assert_eq!((attention.num_heads, attention.num_kv_heads, attention.head_dim), (2, 1, HEAD_DIM));
         assert_eq!((attention.q_size(), attention.kv_size()), (2 * HEAD_DIM, HEAD_DIM));
-        assert_eq!((attention.rope.dim, attention.scale, attention.softcap), (HEAD_DIM, 0.5, None));
+        assert_eq!((attention.scale, attention.softcap), (0.5, None));
+        assert_eq!(attention.rope.dim, if arch == "gpt2" { 0 } else { HEAD_DIM });
         assert_eq!(spec.kv_elements_per_token(), 2 * HEAD_DIM * NUM_LAYERS);
         let (Ffn::Gated { size, .. } | Ffn::Plain { size, .. } | Ffn::Moe(Moe { size, .. })) = spec.layers[0].ffn;
         assert_eq!(size, if parts(arch).contains(&Part::Experts) { EXPERTS[2] } else { FFN });
@@ -36,7 +39,19 @@ fn architectures_differ_in_rotation_norms_and_activation() {
         ("qwen2moe", RopeStyle::Neox, QkNorm::None, Residual::PreNorm, Activation::Silu),
         ("qwen3", RopeStyle::Neox, QkNorm::PerHead, Residual::PreNorm, Activation::Silu),
         ("qwen3moe", RopeStyle::Neox, QkNorm::PerHead, Residual::PreNorm, Activation::Silu),
+        ("gemma2", RopeStyle::Neox, QkNorm::None, Residual::SandwichNorm, Activation::GeluTanh),
         ("gemma3", RopeStyle::Neox, QkNorm::PerHead, Residual::SandwichNorm, Activation::GeluTanh),
+        ("phi3", RopeStyle::Neox, QkNorm::None, Residual::PreNorm, Activation::Silu),
+        ("granite", RopeStyle::Norm, QkNorm::None, Residual::PreNorm, Activation::Silu),
+        ("gpt-oss", RopeStyle::Neox, QkNorm::None, Residual::PreNorm, Activation::ClampedSwiglu),
+        ("olmo2", RopeStyle::Neox, QkNorm::AllHeads, Residual::PostNorm, Activation::Silu),
+        ("stablelm", RopeStyle::Neox, QkNorm::None, Residual::PreNorm, Activation::Silu),
+        ("falcon", RopeStyle::Neox, QkNorm::None, Residual::Parallel, Activation::Gelu),
+        ("starcoder2", RopeStyle::Neox, QkNorm::None, Residual::PreNorm, Activation::GeluTanh),
+        ("command-r", RopeStyle::Norm, QkNorm::None, Residual::Parallel, Activation::Silu),
+        ("glm4", RopeStyle::Norm, QkNorm::None, Residual::SandwichNorm, Activation::Silu),
+        ("exaone4", RopeStyle::Neox, QkNorm::PerHead, Residual::PostNorm, Activation::Silu),
+        ("llama4", RopeStyle::Norm, QkNorm::UnitAfterRope, Residual::PreNorm, Activation::Silu),
     ] {
         let layer = load(&Small::new(arch)).unwrap().layers.remove(0);
         let (Ffn::Gated { activation: found, .. }
@@ -97,4 +112,95 @@ fn defaults_stand_for_what_files_leave_out() {
     let named = Small::new("llama").global("general.name", Value::String("Tiny".to_owned()));
     assert_eq!(load(&named).unwrap().name, "Tiny");
     check(&Small::new("llama").without_tensor("output.weight"), "ok");
+}
+
+/// The layers' masks and how many elements they rotate.
+fn masks(model: &Small) -> Vec<(Mask, usize)> {
+    let spec = model::decoder_spec(&model.build()).expect("a sound model");
+    spec.layers.iter().map(|layer| (layer.attention.mask, layer.attention.rope.dim)).collect()
+}
+
+#[test]
+fn windows_chunks_and_rotations_follow_their_patterns() {
+    let (slides, chunked) = (Mask::Sliding { window: 16 }, Mask::Chunked { chunk: 8192 });
+    let four = |arch| Small::new(arch).uint("block_count", 4);
+    let windowed = |arch| four(arch).uint("attention.sliding_window", 16);
+    let full = (Mask::Full, HEAD_DIM);
+    assert_eq!(masks(&four("gemma2")), [(slides, 4), full, (slides, 4), full]);
+    assert_eq!(masks(&four("gpt-oss")), [(slides, 4), full, (slides, 4), full]);
+    assert_eq!(masks(&windowed("olmo2")), [(slides, 4), (slides, 4), (slides, 4), full]);
+    for arch in ["cohere2", "exaone4"] {
+        assert_eq!(masks(&windowed(arch)), [(slides, 4), (slides, 4), (slides, 4), (Mask::Full, 0)], "{arch}");
+    }
+    assert_eq!(masks(&four("llama4")), [(chunked, 4), (chunked, 4), (chunked, 4), (Mask::Full, 0)]);
+    assert_eq!(masks(&four("llama4").uint("attention.sliding_window", 0)), [full; 4]);
+    assert_eq!(masks(&four("smollm3")), [full, full, full, (Mask::Full, 0)]);
+    assert_eq!(masks(&four("exaone4")), [full; 4]);
+    assert_eq!(masks(&windowed("phi3")), [(slides, 4); 4]);
+    // The file may have a pattern of its own.
+    let key = "attention.sliding_window_pattern";
+    let flags = |flags: &[bool]| Value::Array(Array::Bool(flags.to_vec()));
+    let own = four("gemma2").with(key, flags(&[false, true, true, false]));
+    assert_eq!(masks(&own), [full, (slides, 4), (slides, 4), full]);
+    assert_eq!(masks(&four("gemma2").uint(key, 3)), [(slides, 4), (slides, 4), full, (slides, 4)]);
+    let short = four("gemma2").with(key, flags(&[true]));
+    check(&short, "`gemma2.attention.sliding_window_pattern` is an array of 1; expected one of 4 layers");
+}
+
+#[test]
+fn latent_attention_has_one_key_that_is_the_value_too() {
+    let spec = load(&Small::new("deepseek2")).unwrap();
+    let attention = &spec.layers[0].attention;
+    assert_eq!(attention.latent, Some(Latent { q_rank: Some(6), kv_rank: 5, nope_dim: 2, value_dim: 3 }));
+    assert_eq!((attention.num_heads, attention.num_kv_heads, attention.head_dim), (2, 1, 7));
+    assert_eq!((attention.gathered_dim(), attention.output_size(), attention.scale), (5, 6, 0.5));
+    assert_eq!(spec.kv_elements_per_token(), 7 * NUM_LAYERS);
+    let odd = Small::new("deepseek2").uint("rope.dimension_count", 4);
+    check(&odd, "`deepseek2.rope.dimension_count` is 4; expected an even number below the head size 4");
+    check(&Small::new("deepseek2").without("attention.kv_lora_rank"), "`deepseek2.attention.kv_lora_rank` is missing");
+}
+
+#[test]
+fn experts_are_scored_grouped_and_scaled_as_the_file_says() {
+    let moe = |small: &Small| match model::decoder_spec(&small.build()).unwrap().layers[1].ffn {
+        Ffn::Moe(moe) => moe,
+        other => panic!("{other:?}"),
+    };
+    let [_, num_used, size, _] = EXPERTS;
+    let six = Small::new("deepseek2").uint("expert_count", 6);
+    let shared = Some(Shared { size, weight: SharedWeight::One });
+    let plain = Moe { normalize: false, shared, ..Moe::plain((num_used, 6), size) };
+    assert_eq!(moe(&six), plain);
+    let grouped = six.uint("expert_group_count", 3).uint("expert_group_used_count", 2);
+    let groups = |score| Some(ExpertGroups { count: 3, used: 2, score });
+    assert_eq!(moe(&grouped), Moe { groups: groups(GroupScore::Best), ..plain });
+    let scaled = grouped.clone().uint("expert_gating_func", 2).with("expert_weights_scale", Value::Float(2.5));
+    let scaled = scaled.with("expert_weights_norm", Value::Bool(true));
+    let expected = Moe { scoring: Scoring::Sigmoid, normalize: true, weight_scale: 2.5, ..plain };
+    assert_eq!(moe(&scaled), Moe { groups: groups(GroupScore::BestTwo), ..expected });
+    for (key, value, expect) in [
+        ("expert_group_count", 4, "`deepseek2.expert_group_count` is 4; expected a divisor of the 6 experts"),
+        ("expert_group_used_count", 4, "`deepseek2.expert_group_used_count` is 4; expected 1 to 3"),
+        ("expert_gating_func", 7, "`deepseek2.expert_gating_func` is 7, which is not supported yet"),
+    ] {
+        check(&grouped.clone().uint(key, value), expect);
+    }
+    let few = grouped.uint("expert_used_count", 3).uint("expert_group_used_count", 1);
+    check(&few, "`deepseek2.expert_group_used_count` is 1; expected enough groups of 2 for the 3 experts of a token");
+    // The first layers may have no experts.
+    let dense = Small::new("deepseek2").uint("leading_dense_block_count", 1);
+    let spec = model::decoder_spec(&dense.build()).unwrap();
+    assert!(matches!(spec.layers[0].ffn, Ffn::Gated { .. }) && matches!(spec.layers[1].ffn, Ffn::Moe(_)));
+    let step = Small::new("llama4").uint("interleave_moe_layer_step", 2);
+    let spec = model::decoder_spec(&step.build()).unwrap();
+    assert!(matches!(spec.layers[0].ffn, Ffn::Gated { .. }) && matches!(spec.layers[1].ffn, Ffn::Moe(_)));
+}
+
+#[test]
+fn every_token_has_an_embedding() {
+    let tokens = |count| Value::Array(Array::String(vec!["a".to_owned(); count]));
+    let model = |count| Small::new("llama").global("tokenizer.ggml.tokens", tokens(count));
+    check(&model(VOCAB), "ok");
+    let expect = "`tokenizer.ggml.tokens` is a list of 6 tokens; expected at most 5, the rows of `token_embd.weight`";
+    check(&model(VOCAB + 1), expect);
 }
