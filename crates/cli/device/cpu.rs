@@ -1,6 +1,9 @@
 //! The processor as a device.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use anyhow::Context;
 use cpu::{CpuExecutor, CpuOptions, KvType};
@@ -16,8 +19,8 @@ use crate::progress::LoadBar;
 /// Keys and values take this share of the free memory where the context size follows from it: the machine has other
 /// work to do.
 const KV_SHARE: u64 = 4;
-/// Bytes between two touches of a mapped file: a page of any system.
-const PAGE_BYTES: usize = 4096;
+/// Threads that wait for the disk.
+const READ_THREADS: usize = 4;
 
 /// Maps the weights and makes the KV pool.
 pub(super) fn load(gguf: Arc<Gguf>, args: &DeviceArgs, wanted: &Wanted, bar: &LoadBar) -> anyhow::Result<Loaded> {
@@ -59,13 +62,17 @@ fn num_threads(threads: i64) -> anyhow::Result<usize> {
     }
 }
 
-/// Reads every page of the mapped file once, so that the first request need not wait for the disk.
+/// Brings the mapped file into memory, so that the first request need not wait for the disk. Several threads keep
+/// the disk busy.
 fn read_weights(gguf: &Gguf, bar: &LoadBar) {
     bar.start(gguf.weight_bytes());
-    for tensor in gguf.tensors() {
-        let pages = gguf.data(tensor).iter().step_by(PAGE_BYTES);
-        std::hint::black_box(pages.fold(0_u8, |sum, byte| sum.wrapping_add(*byte)));
-        bar.advance(tensor.num_bytes as u64);
-    }
+    let next = AtomicUsize::new(0);
+    let read = || {
+        while let Some(tensor) = gguf.tensors().get(next.fetch_add(1, Ordering::Relaxed)) {
+            gguf.populate(tensor);
+            bar.advance(tensor.num_bytes as u64);
+        }
+    };
+    std::thread::scope(|scope| (0..READ_THREADS).for_each(|_| drop(scope.spawn(read))));
     bar.finish();
 }

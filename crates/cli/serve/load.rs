@@ -1,13 +1,13 @@
 //! From a GGUF file to a model that serves.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, thread};
 
 use anyhow::Context;
 use engine::{Capacity, Engine};
-use gguf::Gguf;
+use gguf::{Gguf, Metadata};
 use model::DecoderSpec;
 use server::{Model, ModelInfo};
-use text::Tokenizer;
+use text::{ChatTemplate, Tokenizer};
 
 use super::{
     args::{ModelArgs, ServeArgs},
@@ -25,18 +25,19 @@ const DEMO_NAME: &str = "llcuda-demo";
 
 /// Opens, checks and loads; the summary says what came of it.
 pub(super) fn load(args: &ServeArgs) -> anyhow::Result<(Model, Summary)> {
-    let (gguf, path) = open(&args.model)?;
-    let gguf = Arc::new(gguf);
+    let (mut gguf, path) = open(&args.model)?;
     let spec = model::decoder_spec(&gguf)?;
-    let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);
-    check_vocabulary(&spec, &tokenizer)?;
-    let template = Arc::new(template::load(&args.model.template, gguf.metadata(), &tokenizer)?);
-    let loaded = device::load(
-        Arc::clone(&gguf),
-        &args.device,
-        &args.batching.wanted(args.device.default_parallel())?,
-        &LoadBar::new(Work::Loading),
-    )?;
+    let metadata = text_metadata(&mut gguf);
+    let gguf = Arc::new(gguf);
+    let wanted = args.batching.wanted(args.device.default_parallel())?;
+    // The tokenizer takes as long as the weights of a small model.
+    let (text, loaded) = thread::scope(|scope| {
+        let text = scope.spawn(|| text(&args.model, metadata, &spec));
+        let loaded = device::load(Arc::clone(&gguf), &args.device, &wanted, &LoadBar::new(Work::Loading));
+        (text.join(), loaded)
+    });
+    let (tokenizer, template) = text.map_err(|_| anyhow::anyhow!("the tokenizer's thread panicked"))??;
+    let loaded = loaded?;
     let engine = Engine::start(loaded.executor, args.batching.engine_config())?;
     let (id, aliases) = names(&args.model);
     let info = ModelInfo {
@@ -75,6 +76,27 @@ fn open(args: &ModelArgs) -> anyhow::Result<(Gguf, Option<PathBuf>)> {
         }
     };
     Ok((gguf, path))
+}
+
+/// Takes what the tokenizer and the template need out of the file's metadata: they keep it in their own form, and a
+/// vocabulary with its merges takes tens of MiB.
+fn text_metadata(gguf: &mut Gguf) -> Metadata {
+    let mut taken = gguf.metadata_mut().take("tokenizer.");
+    for (key, value) in gguf.metadata().iter().filter(|(key, _)| key.starts_with("general.")) {
+        taken.insert(key, value.clone());
+    }
+    taken
+}
+
+fn text(
+    args: &ModelArgs,
+    metadata: Metadata,
+    spec: &DecoderSpec,
+) -> anyhow::Result<(Arc<Tokenizer>, Arc<ChatTemplate>)> {
+    let tokenizer = Tokenizer::from_metadata(&metadata)?;
+    check_vocabulary(spec, &tokenizer)?;
+    let template = template::load(&args.template, &metadata, &tokenizer)?;
+    Ok((Arc::new(tokenizer), Arc::new(template)))
 }
 
 /// A token without a row in the embedding table could be asked for, and never computed.

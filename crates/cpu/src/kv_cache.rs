@@ -41,7 +41,7 @@ impl KvCache {
             let len = block_lanes(l).checked_mul(num_blocks)?;
             let store = match kv_type {
                 KvType::F32 => Store::F32(zeros(len, Lanes([0.0; LANES]))?),
-                KvType::F16 => Store::F16(zeros(len, [0; LANES])?),
+                KvType::F16 => Store::F16(untouched_zeros(len)?),
             };
             Some(Plane { num_heads: l.attention.num_kv_heads, head_dim: l.attention.head_dim, store })
         };
@@ -81,6 +81,14 @@ impl LayerCache {
 /// Lanes of one block of a layer's keys (or values).
 fn block_lanes(layer: &LayerSpec) -> usize {
     BLOCK_SIZE * layer.attention.num_kv_heads * layer.attention.head_dim.div_ceil(LANES)
+}
+
+/// Zeros that the system makes when they are first touched: a pool of gigabytes costs no time at the start, and only
+/// what is used takes memory. `None` where memory does not suffice.
+fn untouched_zeros(len: usize) -> Option<Vec<[u16; LANES]>> {
+    // Fails here rather than in `vec!`, which would end the process.
+    Vec::<[u16; LANES]>::new().try_reserve_exact(len).ok()?;
+    Some(vec![[0; LANES]; len])
 }
 
 /// Zeros, or `None` where memory does not suffice.

@@ -9,6 +9,9 @@ use crate::GgufError;
 /// Threads that copy a file at most; the memory of one machine is not faster with more.
 const MAX_COPY_THREADS: usize = 8;
 
+/// Bytes between two touches of a mapped file: a page of any system.
+const PAGE_BYTES: usize = 4096;
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenOptions {
@@ -39,6 +42,13 @@ impl Bytes {
             Self::Mapped { map, .. } => map,
             Self::Static(bytes) => bytes,
             Self::Owned(bytes) => bytes,
+        }
+    }
+
+    /// Brings a range of a mapped file into memory.
+    pub(crate) fn populate(&self, offset: usize, num_bytes: usize) {
+        if let Self::Mapped { map, .. } = self {
+            populate(map, offset, num_bytes);
         }
     }
 
@@ -85,6 +95,16 @@ fn read_at(file: &File, mut part: &mut [u8], mut offset: u64) -> io::Result<()> 
         (part, offset) = (&mut part[n..], offset + n as u64);
     }
     Ok(())
+}
+
+/// One call maps many pages (Linux 5.14 and newer); else every page is touched.
+fn populate(map: &Mmap, offset: usize, num_bytes: usize) {
+    #[cfg(target_os = "linux")]
+    if map.advise_range(memmap2::Advice::PopulateRead, offset, num_bytes).is_ok() {
+        return;
+    }
+    let pages = map[offset..offset + num_bytes].iter().step_by(PAGE_BYTES);
+    std::hint::black_box(pages.fold(0_u8, |sum, byte| sum.wrapping_add(*byte)));
 }
 
 #[cfg(unix)]

@@ -140,6 +140,12 @@ impl Gguf {
         &self.shards[tensor.shard_idx].as_slice()[tensor.offset..tensor.offset + tensor.num_bytes]
     }
 
+    /// Brings a tensor's bytes into memory where they are mapped, so that whoever needs them first need not wait for the
+    /// disk.
+    pub fn populate(&self, tensor: &TensorInfo) {
+        self.shards[tensor.shard_idx].populate(tensor.offset, tensor.num_bytes);
+    }
+
     /// Bytes of all files together.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {

@@ -29,6 +29,14 @@ impl Metadata {
         self.values.remove(key).map(|(value, _)| value)
     }
 
+    /// Takes out all values whose keys begin with `prefix`.
+    #[must_use]
+    pub fn take(&mut self, prefix: &str) -> Self {
+        let (taken, left) = std::mem::take(&mut self.values).into_iter().partition(|(key, _)| key.starts_with(prefix));
+        self.values = left;
+        Self { values: taken }
+    }
+
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
