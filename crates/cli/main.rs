@@ -7,6 +7,7 @@ mod kernels;
 mod logging;
 mod numbers;
 mod progress;
+mod recommend;
 mod serve;
 mod source;
 
@@ -30,6 +31,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Show the metadata and tensors of a GGUF file
     Inspect(inspect::InspectArgs),
+    /// Say which quantization of a model to serve on a GPU, and how
+    Recommend(recommend::RecommendArgs),
     /// Compile the GPU kernels ahead of time, or show what they use
     Kernels(kernels::KernelsArgs),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Recommend(args) => recommend::run(&args),
         Command::Kernels(args) => kernels::run(&args),
     };
     match result {

@@ -30,7 +30,10 @@ fn inspect_shows_metadata_and_tensors() {
     assert_eq!(json["metadata"]["general.architecture"], "llama");
     assert_eq!(json["metadata"]["tokenizer.ggml.tokens"].as_array().map(Vec::len), Some(2048));
     assert_eq!(json["tensors"].as_array().map(Vec::len), Some(56));
-    assert_eq!((&json["files"], &json["types"][0]["type"], &json["adapter"]), (&1.into(), &"Q8_0".into(), &Value::Null));
+    assert_eq!(
+        (&json["files"], &json["types"][0]["type"], &json["adapter"]),
+        (&1.into(), &"Q8_0".into(), &Value::Null)
+    );
 }
 
 #[test]
@@ -76,4 +79,38 @@ fn bench_gives_speeds_and_the_same_hash_each_time() {
         assert!(a["tokens_per_second"].as_f64().is_some_and(|speed| speed > 0.0), "{a}");
         assert_eq!((&a["test"], &a["hash"]), (&b["test"], &b["hash"]));
     }
+}
+
+fn golden(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden").join(name).display().to_string()
+}
+
+#[test]
+fn recommend_names_a_mix_that_fits_and_the_commands_for_it() {
+    let file = golden("llama3_gqa.f16.gguf");
+    let text = output(&["recommend", &file, "--gpu", "t4", "--users", "4", "--ctx", "64", "--strategy", "minimal"]);
+    for word in ["T4", "predicted", "take this", "llcuda serve -m", "-c 256 -np 4"] {
+        assert!(text.contains(word), "`{word}` is not in\n{text}");
+    }
+    let json =
+        output(&["recommend", &file, "--vram", "8G", "--users", "4", "--ctx", "64", "--strategy", "minimal", "--json"]);
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&json["speeds"], &json["recommended"]["weights"]), (&"predicted".into(), &"F16".into()));
+    let own = &json["candidates"][0];
+    let size = std::fs::metadata(&file).expect("the file").len();
+    let file_bytes = own["file_bytes"].as_u64().expect("a number");
+    assert!(file_bytes < size && own["weight_bytes"].as_u64() >= Some(file_bytes / 2), "{own}");
+}
+
+#[test]
+fn recommend_says_what_would_fit_where_nothing_does() {
+    let file = golden("llama3_gqa.f16.gguf");
+    let run = |args: &[&str]| {
+        let output = command().args(["recommend", &file]).args(args).output().expect("the binary starts");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let text = run(&["--vram", "1100M", "--users", "64", "--ctx", "16000000", "--gpu", "t4", "--fit-target", "0"]);
+    assert!(text.contains("Nothing fits") && text.contains("too large"), "{text}");
+    assert!(run(&["--vram", "15"]).contains("GiB"));
 }

@@ -68,7 +68,8 @@ mod tests {
             .tensor_f32("c", &[8], &[0.0; 8]);
         let mix = Mix::of(&Gguf::from_bytes(file.build()).unwrap());
         assert_eq!((mix.num_weights, mix.num_bytes), (136, 168));
-        let types: Vec<_> = mix.types.iter().map(|t| (t.ggml_type, t.num_tensors, t.num_weights, t.num_bytes)).collect();
+        let types: Vec<_> =
+            mix.types.iter().map(|t| (t.ggml_type, t.num_tensors, t.num_weights, t.num_bytes)).collect();
         assert_eq!(types, [(GgmlType::Q8_0, 2, 128, 136), (GgmlType::F32, 1, 8, 32)]);
         assert!((mix.types[0].bits_per_weight() - 8.5).abs() < 1e-9);
     }

@@ -21,7 +21,8 @@ pub(crate) fn of(gguf: &Gguf) -> String {
         Some(adapter) => about_adapter(&adapter),
         None => about_model(gguf),
     };
-    let parts = [head(gguf, &mix), about, metadata(gguf).to_string(), types(&mix).to_string(), tensors(gguf).to_string()];
+    let parts =
+        [head(gguf, &mix), about, metadata(gguf).to_string(), types(&mix).to_string(), tensors(gguf).to_string()];
     parts.join("\n\n") + "\n"
 }
 

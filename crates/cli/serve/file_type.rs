@@ -1,5 +1,7 @@
 //! What mix of types a file says it holds.
 
+use std::collections::BTreeMap;
+
 use gguf::Gguf;
 
 /// `general.file_type` by number, as llama.cpp counts.
@@ -30,15 +32,18 @@ const NAMES: &[(u64, &str)] = &[
 ];
 
 /// The mix's name, or the type that most of the weights have.
-pub(super) fn name(gguf: &Gguf) -> String {
+pub(crate) fn name(gguf: &Gguf) -> String {
     let told = gguf.metadata().uint("general.file_type").ok().flatten();
     let known = NAMES.iter().find(|(id, _)| Some(*id) == told);
     known.map_or_else(|| most_common(gguf), |(_, name)| (*name).to_owned())
 }
 
 fn most_common(gguf: &Gguf) -> String {
-    let largest = gguf.tensors().iter().max_by_key(|t| t.num_weights());
-    largest.map(|t| t.ggml_type.name().to_owned()).unwrap_or_default()
+    let mut weights: BTreeMap<&str, u64> = BTreeMap::new();
+    for t in gguf.tensors() {
+        *weights.entry(t.ggml_type.name()).or_default() += t.num_weights() as u64;
+    }
+    weights.into_iter().max_by_key(|(_, num_weights)| *num_weights).map(|(name, _)| name.to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 mod accepted;
 mod args;
 mod config;
-mod file_type;
+pub(crate) mod file_type;
 mod load;
 mod signals;
 mod summary;

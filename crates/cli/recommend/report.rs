@@ -1,0 +1,246 @@
+//! What was found, as a table with commands or as JSON.
+
+use std::path::Path;
+
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use cuda::KvType;
+use serde_json::{Value as Json, json};
+
+use super::plan::{Candidate, Sizes, Wanted};
+use crate::numbers::{bytes, parameters, thousands};
+
+/// Everything there is to tell.
+pub(crate) struct Report<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) arch: &'static str,
+    pub(crate) num_weights: u64,
+    pub(crate) wanted: &'a Wanted,
+    pub(crate) candidates: &'a [Candidate],
+    pub(crate) chosen: Option<&'a Candidate>,
+}
+
+impl Report<'_> {
+    pub(crate) fn text(&self) -> String {
+        let Wanted { gpu, margin_bytes, users, context, .. } = self.wanted;
+        let head = format!(
+            "{}: {}, {} parameters; {} with {} free, {} of which stay free; {users} users with {} tokens each",
+            self.path.display(),
+            self.arch,
+            parameters(self.num_weights),
+            gpu.name,
+            bytes(gpu.free_bytes),
+            bytes(*margin_bytes),
+            thousands(*context as u64),
+        );
+        format!("{head}\n\n{}\n{}\n{}", self.table(), self.notes(), self.advice())
+    }
+
+    fn table(&self) -> Table {
+        let Wanted { users, context, .. } = self.wanted;
+        let header = [
+            "weights".to_owned(),
+            "KV".to_owned(),
+            "file".to_owned(),
+            "on the GPU".to_owned(),
+            "for KV".to_owned(),
+            format!("users at {}", thousands(*context as u64)),
+            format!("context for {users}"),
+            "tok/s, 1".to_owned(),
+            format!("tok/s, {users}"),
+            "prompt tok/s".to_owned(),
+            "loss".to_owned(),
+            String::new(),
+        ];
+        let mut table = Table::new();
+        table.load_style(ASCII_MARKDOWN).set_header(header);
+        for candidate in self.candidates {
+            table.add_row(self.row(candidate));
+        }
+        for i in 2..11 {
+            if let Some(column) = table.column_mut(i) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
+    }
+
+    fn row(&self, candidate: &Candidate) -> Vec<String> {
+        let loss = candidate.loss.map_or_else(|| "?".to_owned(), |loss| format!("{:.1} %", 100.0 * loss));
+        let mut row = vec![candidate.name.clone(), candidate.kv_type.name().to_owned()];
+        match &candidate.sizes {
+            Ok(sizes) => {
+                let Sizes { weights, kv_bytes, max_users, max_context, speed, .. } = *sizes;
+                let whole = |x: f64| thousands(x.round() as u64);
+                row.extend([bytes(weights.file_bytes), bytes(weights.device_bytes), bytes(kv_bytes)]);
+                row.extend([thousands(max_users as u64), thousands(max_context as u64)]);
+                row.extend([whole(speed.decode_one), whole(speed.decode_all), whole(speed.prompt), loss]);
+            }
+            Err(_) => row.extend(["", "", "", "", "", "", "", "", &loss].map(str::to_owned)),
+        }
+        row.push(self.verdict(candidate).to_owned());
+        row
+    }
+
+    fn verdict(&self, candidate: &Candidate) -> &'static str {
+        let is_chosen = self.chosen.is_some_and(|chosen| std::ptr::eq(chosen, candidate));
+        match &candidate.sizes {
+            _ if is_chosen => "take this",
+            Ok(_) if self.wanted.fit_context || candidate.fits(self.wanted) => "fits",
+            Ok(_) => "too large",
+            Err(_) => "not on the GPU",
+        }
+    }
+
+    fn notes(&self) -> String {
+        let mut notes = vec![
+            "Speeds are predicted from bytes and operations, not measured. The loss is the rise of the perplexity of Llama 3 8B"
+                .to_owned(),
+            "on WikiText-2 (llama.cpp's scoreboard); small models lose more, large ones less.".to_owned(),
+        ];
+        let mut refused: Vec<(&str, &str)> = Vec::new();
+        for candidate in self.candidates {
+            if let Err(reason) = &candidate.sizes
+                && refused.last() != Some(&(candidate.name.as_str(), reason.as_str()))
+            {
+                refused.push((&candidate.name, reason));
+            }
+        }
+        notes.extend(refused.iter().map(|(name, reason)| format!("{name}: {reason}.")));
+        notes.join("\n") + "\n"
+    }
+
+    fn advice(&self) -> String {
+        let Some(chosen) = self.chosen else { return self.nothing_fits() + "\n" };
+        let commands = self.commands(chosen).join("\n  ");
+        let kv = if chosen.kv_type == KvType::Q8_0 { " with keys and values in q8_0" } else { "" };
+        format!("Take {}{kv}:\n  {commands}\n", chosen.name)
+    }
+
+    /// What to do instead: the most that any candidate holds.
+    fn nothing_fits(&self) -> String {
+        let sizes = || self.candidates.iter().filter_map(|candidate| Some((candidate, candidate.sizes.as_ref().ok()?)));
+        let most = sizes().max_by_key(|(_, sizes)| (sizes.max_users, sizes.max_context));
+        match most.filter(|(_, sizes)| sizes.max_context > 0) {
+            Some((candidate, sizes)) => format!(
+                "Nothing fits. {} with {} keys and values holds {} users with {} tokens each, or {} with {}.",
+                candidate.name,
+                candidate.kv_type.name(),
+                sizes.max_users,
+                thousands(self.wanted.context as u64),
+                self.wanted.users,
+                thousands(sizes.max_context as u64),
+            ),
+            None => {
+                "Nothing fits: the smallest weights are larger than the memory. Take a smaller model or a larger GPU."
+                    .to_owned()
+            }
+        }
+    }
+
+    /// The context that the command asks for.
+    fn context(&self, chosen: &Candidate) -> usize {
+        if self.wanted.fit_context { chosen.max_context() } else { self.wanted.context }
+    }
+
+    fn commands(&self, chosen: &Candidate) -> Vec<String> {
+        let mut commands = Vec::new();
+        let model = match chosen.mix {
+            Some(mix) => {
+                let made = quantized_name(self.path, mix.name);
+                commands.push(format!(
+                    "llcuda quantize {} {made} {}",
+                    quoted(&self.path.display().to_string()),
+                    mix.name
+                ));
+                made
+            }
+            None => quoted(&self.path.display().to_string()),
+        };
+        let users = self.wanted.users;
+        let kv = if chosen.kv_type == KvType::Q8_0 { " -ctk q8_0 -ctv q8_0" } else { "" };
+        commands.push(format!("llcuda serve -m {model} -c {} -np {users}{kv}", users * self.context(chosen)));
+        commands
+    }
+
+    pub(crate) fn json(&self) -> Json {
+        let Wanted { gpu, margin_bytes, users, context, strategy, .. } = self.wanted;
+        let candidates: Vec<Json> = self.candidates.iter().map(|c| self.candidate_json(c)).collect();
+        json!({
+            "model": self.path.display().to_string(),
+            "arch": self.arch,
+            "parameters": self.num_weights,
+            "gpu": gpu.name,
+            "free_bytes": gpu.free_bytes,
+            "margin_bytes": margin_bytes,
+            "users": users,
+            "context": context,
+            "strategy": format!("{strategy:?}").to_lowercase(),
+            "speeds": "predicted",
+            "candidates": candidates,
+            "recommended": self.chosen.map(|chosen| json!({
+                "weights": chosen.name,
+                "kv": chosen.kv_type.name(),
+                "context": self.context(chosen),
+                "commands": self.commands(chosen),
+            })),
+            "advice": self.chosen.is_none().then(|| self.nothing_fits()),
+        })
+    }
+
+    fn candidate_json(&self, candidate: &Candidate) -> Json {
+        let mut object = json!({
+            "weights": candidate.name,
+            "kv": candidate.kv_type.name(),
+            "as_it_is": candidate.mix.is_none(),
+            "loss": candidate.loss,
+            "fits": candidate.fits(self.wanted),
+            "refused": candidate.sizes.as_ref().err(),
+        });
+        if let Ok(sizes) = &candidate.sizes {
+            object["file_bytes"] = json!(sizes.weights.file_bytes);
+            object["weight_bytes"] = json!(sizes.weights.device_bytes);
+            object["workspace_bytes"] = json!(sizes.workspace_bytes);
+            object["kv_bytes"] = json!(sizes.kv_bytes);
+            object["kv_bytes_per_token"] = json!(sizes.kv_bytes_per_token);
+            object["max_users"] = json!(sizes.max_users);
+            object["max_context"] = json!(sizes.max_context);
+            object["decode_tokens_per_second"] =
+                json!({ "one_user": sizes.speed.decode_one, "all_users": sizes.speed.decode_all });
+            object["prompt_tokens_per_second"] = json!(sizes.speed.prompt);
+        }
+        object
+    }
+}
+
+/// `dir/model-f16.gguf` becomes `dir/model-Q4_K_M.gguf`.
+fn quantized_name(path: &Path, mix: &str) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let tail = stem.rfind(['-', '.']).map(|at| stem.split_at(at));
+    let is_type = |tail: &str| ["f16", "bf16", "f32"].contains(&tail[1..].to_ascii_lowercase().as_str());
+    let base = tail.filter(|(_, tail)| is_type(tail)).map_or(&*stem, |(base, _)| base);
+    quoted(&path.with_file_name(format!("{base}-{mix}.gguf")).display().to_string())
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::quantized_name;
+
+    #[test]
+    fn names_of_quantized_files() {
+        assert_eq!(quantized_name(Path::new("d/m-F16.gguf"), "Q8_0"), "d/m-Q8_0.gguf");
+        assert_eq!(quantized_name(Path::new("m.bf16.gguf"), "Q8_0"), "m-Q8_0.gguf");
+        assert_eq!(quantized_name(Path::new("it's.gguf"), "Q8_0"), r"'it'\''s-Q8_0.gguf'");
+    }
+}

@@ -1,0 +1,153 @@
+//! A model without its weights: what bytes and speeds follow from.
+
+use cuda::{KvType, kv_cache::KvLayout, repack::PlaneLayout};
+use gguf::{GgmlType, Gguf};
+use model::{DecoderSpec, Ffn, Mask};
+use types::BLOCK_SIZE;
+
+use super::mix;
+
+/// Shapes of the tensors, and how they compute.
+pub(crate) struct Shape {
+    pub(crate) spec: DecoderSpec,
+    /// Names, dimensions (columns first) and types in the file.
+    pub(crate) tensors: Vec<(String, Vec<usize>, GgmlType)>,
+}
+
+/// What a choice of types makes of the weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Weights {
+    /// Bytes in a file.
+    pub(crate) file_bytes: u64,
+    /// Bytes in the GPU's memory, in its own layout.
+    pub(crate) device_bytes: u64,
+    /// Bytes of what every token is multiplied with.
+    pub(crate) dense_bytes: u64,
+    /// Bytes of the experts, of which a token passes a few.
+    pub(crate) expert_bytes: u64,
+}
+
+impl Shape {
+    pub(crate) fn of(gguf: &Gguf) -> anyhow::Result<Self> {
+        let spec = model::decoder_spec(gguf)?;
+        model::resolve_weights(&spec, gguf)?;
+        let tensors = gguf.tensors().iter().map(|t| (t.name.clone(), t.shape.clone(), t.ggml_type)).collect();
+        Ok(Self { spec, tensors })
+    }
+
+    pub(crate) fn num_weights(&self) -> u64 {
+        self.tensors.iter().map(|(_, shape, _)| count(shape)).sum()
+    }
+
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.tensors.iter().map(|(_, shape, ggml_type)| file_bytes(shape, *ggml_type)).sum()
+    }
+
+    /// What mixes look at.
+    pub(crate) fn model(&self) -> mix::Model {
+        let attention = self.spec.layers.first().map(|layer| &layer.attention);
+        mix::Model {
+            num_layers: self.spec.layers.len(),
+            num_experts: self.experts().map_or(0, |(num_experts, _)| num_experts),
+            group: attention.map_or(1, |a| a.num_heads / a.num_kv_heads.max(1)),
+            is_tied: self.is_tied(),
+        }
+    }
+
+    fn is_tied(&self) -> bool {
+        !self.tensors.iter().any(|(name, ..)| name == "output.weight")
+    }
+
+    /// Experts of a layer, and how many of them a token passes.
+    fn experts(&self) -> Option<(usize, usize)> {
+        self.spec.layers.iter().find_map(|layer| match &layer.ffn {
+            Ffn::Moe(moe) => Some((moe.num_experts, moe.num_used)),
+            _ => None,
+        })
+    }
+
+    /// The share of the experts that at least one of `num_tokens` tokens passes, if routers choose evenly.
+    pub(crate) fn experts_passed(&self, num_tokens: usize) -> f64 {
+        self.experts().map_or(0.0, |(all, used)| 1.0 - (1.0 - used as f64 / all as f64).powi(num_tokens as i32))
+    }
+
+    /// Weights that a token is multiplied with: without the embedding table, which is only looked up, and with the
+    /// experts that it passes.
+    pub(crate) fn active_weights(&self) -> f64 {
+        let weights = self.tensors.iter().filter(|(name, ..)| self.is_multiplied(name)).map(|(_, shape, _)| {
+            let share = if shape.len() > 2 { self.experts_passed(1) } else { 1.0 };
+            share * count(shape) as f64
+        });
+        weights.sum()
+    }
+
+    fn is_multiplied(&self, name: &str) -> bool {
+        name != "token_embd.weight" || self.is_tied()
+    }
+
+    /// The weights, each tensor in the type that `of` says.
+    ///
+    /// # Errors
+    /// Why the GPU cannot hold them.
+    pub(crate) fn weights(&self, of: impl Fn(&str, &[usize], GgmlType) -> GgmlType) -> Result<Weights, String> {
+        let mut sum = Weights { file_bytes: 0, device_bytes: 0, dense_bytes: 0, expert_bytes: 0 };
+        for (name, shape, ggml_type) in &self.tensors {
+            let ggml_type = of(name, shape, *ggml_type);
+            sum.file_bytes += file_bytes(shape, ggml_type);
+            let device = device_bytes(shape, ggml_type)?;
+            sum.device_bytes += device;
+            match shape.len() {
+                3.. => sum.expert_bytes += device,
+                _ if self.is_multiplied(name) => sum.dense_bytes += device,
+                _ => {}
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Bytes of a KV block of 16 tokens.
+    ///
+    /// # Errors
+    /// Why the GPU cannot keep keys and values so.
+    pub(crate) fn kv_block_bytes(&self, kv_type: KvType) -> Result<u64, String> {
+        let layout = KvLayout::new(&self.spec, kv_type).map_err(|error| error.to_string())?;
+        Ok(layout.block_bytes() as u64)
+    }
+
+    /// Bytes of keys and values that a token behind `context` others reads: all of them, or those in a layer's window.
+    pub(crate) fn kv_read_bytes(&self, block_bytes: u64, context: usize) -> f64 {
+        let elements = self.spec.kv_elements_per_token().max(1) as f64;
+        let element_bytes = block_bytes as f64 / BLOCK_SIZE as f64 / elements;
+        let read = self.spec.layers.iter().map(|layer| {
+            let seen = match layer.attention.mask {
+                Mask::Full => context,
+                Mask::Sliding { window } => context.min(window),
+                // Half of a chunk in the mean.
+                Mask::Chunked { chunk } => context.min(chunk / 2),
+            };
+            seen as f64 * (layer.attention.kv_size() + layer.attention.value_cache_size()) as f64
+        });
+        element_bytes * read.sum::<f64>()
+    }
+}
+
+fn count(shape: &[usize]) -> u64 {
+    shape.iter().map(|&n| n as u64).product()
+}
+
+fn file_bytes(shape: &[usize], ggml_type: GgmlType) -> u64 {
+    let (cols, rows) = (shape.first().map_or(1, |&n| n as u64), count(shape.get(1..).unwrap_or_default()));
+    ggml_type.row_bytes(cols).unwrap_or(0) * rows
+}
+
+/// What the GPU makes of a tensor; vectors are floats there.
+fn device_bytes(shape: &[usize], ggml_type: GgmlType) -> Result<u64, String> {
+    match shape {
+        [] | [_] => Ok(4 * count(shape)),
+        [cols, rows @ ..] => {
+            let layout =
+                PlaneLayout::new(ggml_type, rows.iter().product(), *cols).map_err(|error| error.to_string())?;
+            Ok(layout.num_bytes as u64)
+        }
+    }
+}
