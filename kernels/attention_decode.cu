@@ -1,4 +1,4 @@
-// Attention of sequences with one query token: out = softmax(q K^T) V over the paged cache, with a window and a softcap.
+// Attention of sequences with one query token: out = softmax(q K^T) V over the paged cache, with a window, a softcap and sinks.
 //
 // Shapes in include/attention.cuh, the work of a block of threads in include/attention_split.cuh and attention_join.cuh. Grid
 // (num_kv_heads * ceil(group/8), sequences, splits), block 128 threads, clusters of 1 or `splits` blocks along z: the grid depends on the batch's bucket alone, the work is divided by the lengths in device
@@ -23,6 +23,7 @@ template <int HD, bool Q8> static __device__ __forceinline__ void decode_block(c
     if (!has_work) return;
     SplitSums<HD> sums;
     sums.clear();
+    if (args.a.sinks != nullptr && blockIdx.z == 0 && warp == 0) sums.start_with_sinks(args.a.sinks + work.first_head, work.num_heads, lane);
     walk_blocks<HD, Q8>(args, work, walk, sums, warp, lane);
     share_sums(shared, sums, work.num_heads, warp, lane);
     join_parts(args, work, shared);

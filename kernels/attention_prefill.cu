@@ -129,6 +129,15 @@ template <int HD> struct TileSums {
         l[0] = l[1] = 0.0f;
     }
 
+    // Begins with the sinks of the rows' heads.
+    __device__ __forceinline__ void start_with_sinks(const float* sinks, const TileWork& work, unsigned warp, unsigned lane) {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            m[h] = sinks[work.first_head + (warp * 16 + (lane >> 2) + h * 8) % work.heads];
+            l[h] = (lane & 3u) == 0 ? 1.0f : 0.0f;
+        }
+    }
+
     // Turns scores into weights and makes room for larger ones.
     template <int KT> __device__ __forceinline__ void weigh(float (*s)[4]) {
 #pragma unroll
@@ -339,6 +348,7 @@ template <int HD, bool Q8> static __device__ __forceinline__ void prefill_block(
     else walk.stage.issue((unsigned short*)shared, key_source, key, blocks);
     walk.query.load(a, work, shared_query, warp, lane);
     walk.sums.clear();
+    if (a.sinks != nullptr) walk.sums.start_with_sinks(a.sinks, work, warp, lane);
     bool in_use = warp * 16 < work.rows;
     if constexpr (Shape::TWO_STAGES) walk.two_stages(key, stage_blocks<KT>(table, key + KT, work.end_key, lane), in_use);
     else walk.one_stage(key, blocks, in_use);

@@ -1,5 +1,6 @@
 // Products of pairs (a token and an expert that it passes) with their experts' matrices:
-// out[pair][first + row] = sum_k W[expert][row][k] * x[pair / pairs_per_input][k].
+// out[pair][first + row] = weights[pair] * sum_k W[expert][row][k] * x[pair / pairs_per_input][k] + bias[expert][row], where there
+// are weights (of inputs: f32 [pairs]) and biases (f32 [experts][rows] of each matrix).
 //
 // W: the experts' rows one behind the other as one matrix in the layout of include/quant_formats.cuh, rows of an expert a multiple
 // of 16; up to two matrices of the same format (gate and up), the second one's rows behind the first one's in `out`. x int8 as in
@@ -18,6 +19,8 @@ struct MoeMatmulArgs {
     float* out;  // [pairs][out_stride] f32
     const unsigned* order;
     const uint4* tiles;
+    const float* bias[2];
+    const float* weights;
     unsigned half_stride;
     unsigned out_stride;
     unsigned rows;  // of an expert, in each matrix
@@ -31,12 +34,15 @@ struct PairTile {
     size_t row_tile;      // in the planes
     unsigned first_row;   // in a row of `out`
     unsigned count;
+    const float* bias;    // of the rows, or null
 };
 
 static __device__ __forceinline__ PairTile pair_tile(const MoeMatmulArgs& args, uint4 tile) {
     unsigned row_tiles = args.rows >> 4, second = blockIdx.x >= row_tiles;
     unsigned row_tile = blockIdx.x - (second ? row_tiles : 0u);
-    return {args.planes[second], (size_t)tile.x * row_tiles + row_tile, blockIdx.x * 16u, tile.z};
+    size_t at = (size_t)tile.x * row_tiles + row_tile;
+    const float* bias = args.bias[second];
+    return {args.planes[second], at, blockIdx.x * 16u, tile.z, bias != nullptr ? bias + at * 16 : nullptr};
 }
 
 // Adds up the lanes and warps and writes every pair's 16 rows.
@@ -54,6 +60,8 @@ static __device__ __forceinline__ void store_pairs(const MoeMatmulArgs& args, co
     for (unsigned i = threadIdx.x; i < tile.count * 16u; i += blockDim.x) {
         float total = 0.0f;
         for (unsigned w = 0; w < num_warps; w++) total += sums[w][i >> 4][i & 15u];
+        if (args.weights != nullptr) total *= args.weights[pairs[i >> 4]];
+        if (tile.bias != nullptr) total += tile.bias[i & 15u];
         args.out[(size_t)pairs[i >> 4] * args.out_stride + tile.first_row + (i & 15u)] = total;
     }
 }

@@ -1,17 +1,20 @@
 // Which experts each token passes, and the weighted sum of what they give.
 //
-// moe_route: logits f32 [tokens][num_experts] become probabilities by a softmax; the num_used greatest (of equal ones the first
-//   expert's) are a token's: pair i = token * num_used + rank has experts[i] and weights[i], its probability, divided by the sum
-//   of the token's where `normalize`. NaN probabilities count as 0. A token whose slot is 0xffffffff (padding; `slots` may be
-//   null) passes none: its experts are NO_EXPERT, its weights 0. Grid (tokens / 8 rounded up), block 256: a warp each token.
-//   num_experts <= 1024, num_used <= 32. Bytes moved: 4 * tokens * (num_experts + 2 * num_used).
+// moe_route: logits f32 [tokens][num_experts] become scores by a softmax or each by a sigmoid; the num_used greatest of scores + bias
+//   (bias [num_experts] or null; of equal ones the first expert's) are a token's: pair i = token * num_used + rank has experts[i] and
+//   weights[i], its score, divided by the sum of the token's where `normalize`, times weight_scale. With groups (num_groups at most
+//   32, 0: none) of neighbouring experts only those of the used_groups best are chosen from; a group is as good as its best expert,
+//   or (best_two) as the sum of its two best. What is no number counts as the least. A token whose slot is 0xffffffff (padding;
+//   `slots` may be null) passes none: its experts are NO_EXPERT, its weights 0. Grid (tokens / 8 rounded up), block 256: a warp each
+//   token. num_experts <= 1024, num_used <= 32. Bytes moved: 4 * tokens * (num_experts + 2 * num_used).
 // moe_group: lists the pairs by expert for moe_matmul. order [pairs] holds the pairs of expert 0, then those of 1, ..., without
 //   those of NO_EXPERT; tiles [max_tiles] are runs of at most 8 pairs of one expert: (expert, first place in order, pairs, 0),
 //   those left over have 0 pairs. max_tiles >= min(pairs, pairs / 8 + num_experts). One block of 1024 threads. The places of an
 //   expert's pairs differ from run to run; nothing that is computed with them does.
 // moe_sum: out[token] = sum over ranks of weights * rows[pair], f32 [..][cols], cols % 4 == 0, the ranks in order, those of
-//   weight 0 left out; then, where `shared` is not null, + sigmoid(gate . x[token]) * shared[token], x f16 rows. Grid (cols / 1024
-//   rounded up, tokens), block 256. Bytes moved: 4 * tokens * cols * (num_used + 1).
+//   weight 0 left out, the others' weight 1 where `weighted` is 0; then, where `shared` is not null, + w * shared[token] with
+//   w = sigmoid(gate . x[token]), x f16 rows, or 1 where gate is null. Grid (cols / 1024 rounded up, tokens), block 256. Bytes
+//   moved: 4 * tokens * cols * (num_used + 1).
 #include "mma.cuh"
 #include "quant_formats.cuh"
 #include "reduce.cuh"
@@ -21,17 +24,79 @@ constexpr unsigned MAX_EXPERTS = 1024, ROUTE_WARPS = 8, GROUP_THREADS = 1024, TI
 struct MoeRouteArgs {
     const float* logits;
     const unsigned* slots;  // [tokens] or null
+    const float* bias;      // [num_experts] or null
     unsigned* experts;
     float* weights;
     unsigned tokens;
     unsigned num_experts;
     unsigned num_used;
+    unsigned num_groups;
+    unsigned used_groups;
+    unsigned best_two;
+    unsigned sigmoid;
     unsigned normalize;
+    float weight_scale;
 };
+
+#define MINUS_INFINITY __uint_as_float(0xff800000u)
 
 // The greater value; of equal ones the smaller index.
 static __device__ __forceinline__ void take_better(float& value, unsigned& idx, float other, unsigned other_idx) {
     if (other > value || (other == value && other_idx < idx)) value = other, idx = other_idx;
+}
+
+static __device__ __forceinline__ void warp_best(float& value, unsigned& idx) {
+#pragma unroll
+    for (int i = 16; i > 0; i >>= 1) {
+        float other = __shfl_xor_sync(0xffffffffu, value, i);
+        take_better(value, idx, other, __shfl_xor_sync(0xffffffffu, idx, i));
+    }
+}
+
+// From a token's logits to scores; the whole warp makes it.
+struct Scores {
+    float top;
+    float sum;
+
+    __device__ __forceinline__ Scores(const MoeRouteArgs& args, const float* logits, unsigned lane) : top(0.0f), sum(0.0f) {
+        if (args.sigmoid) return;
+        top = MINUS_INFINITY;
+        for (unsigned i = lane; i < args.num_experts; i += 32u) top = fmaxf(top, logits[i]);
+#pragma unroll
+        for (int i = 16; i > 0; i >>= 1) top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, i));
+        for (unsigned i = lane; i < args.num_experts; i += 32u) sum += expf(logits[i] - top);
+        sum = warp_sum(sum);
+    }
+
+    __device__ __forceinline__ float of(const MoeRouteArgs& args, float logit) const {
+        float p = args.sigmoid ? __fdiv_rn(1.0f, 1.0f + expf(-logit)) : __fdiv_rn(expf(logit - top), sum);
+        return p >= 0.0f ? p : 0.0f;
+    }
+};
+
+// Leaves the experts of the best groups to choose from. A lane has a group.
+static __device__ __forceinline__ void choose_groups(const MoeRouteArgs& args, float* choices, unsigned lane) {
+    unsigned size = args.num_experts / args.num_groups, allowed = 0u;
+    float score = MINUS_INFINITY;
+    __syncwarp();
+    if (lane < args.num_groups) {
+        float best = MINUS_INFINITY, second = MINUS_INFINITY;
+        for (unsigned i = lane * size; i < (lane + 1) * size; i++) {
+            second = fmaxf(second, fminf(best, choices[i]));
+            best = fmaxf(best, choices[i]);
+        }
+        score = args.best_two && size > 1 ? best + second : best;
+    }
+    for (unsigned rank = 0; rank < args.used_groups; rank++) {
+        float best = allowed >> lane & 1u ? MINUS_INFINITY : score;
+        unsigned group = best == MINUS_INFINITY ? 32u + lane : lane;
+        warp_best(best, group);
+        allowed |= group < 32u ? 1u << group : 0u;
+    }
+    __syncwarp();
+    for (unsigned i = lane; i < args.num_experts; i += 32u) {
+        if (!(allowed >> (i / size) & 1u)) choices[i] = MINUS_INFINITY;
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(256) moe_route(const __grid_constant__ MoeRouteArgs args) {
@@ -45,38 +110,29 @@ extern "C" __global__ void __launch_bounds__(256) moe_route(const __grid_constan
         if (lane < args.num_used) args.experts[pair] = NO_EXPERT, args.weights[pair] = 0.0f;
         return;
     }
-    // A lane reads back only what it wrote itself.
-    float* probs = room[threadIdx.x >> 5];
     const float* logits = args.logits + (size_t)token * args.num_experts;
-    float top = __uint_as_float(0xff800000u);  // minus infinity
-    for (unsigned i = lane; i < args.num_experts; i += 32u) top = fmaxf(top, probs[i] = logits[i]);
-#pragma unroll
-    for (int i = 16; i > 0; i >>= 1) top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, i));
-    float sum = 0.0f;
-    for (unsigned i = lane; i < args.num_experts; i += 32u) sum += probs[i] = expf(probs[i] - top);
-    sum = warp_sum(sum);
+    Scores scores(args, logits, lane);
+    // What experts are chosen by; minus infinity for those that cannot be. Without groups a lane reads back only what it wrote itself.
+    float* choices = room[threadIdx.x >> 5];
     for (unsigned i = lane; i < args.num_experts; i += 32u) {
-        float p = __fdiv_rn(probs[i], sum);
-        probs[i] = p >= 0.0f ? p : 0.0f;
+        float bias = args.bias != nullptr ? args.bias[i] : 0.0f;
+        choices[i] = fmaxf(scores.of(args, logits[i]) + bias, -3e38f);
     }
+    if (args.num_groups != 0) choose_groups(args, choices, lane);
     unsigned own_expert = 0;
-    float own_prob = 0.0f, chosen_sum = 0.0f;
     for (unsigned rank = 0; rank < args.num_used; rank++) {
-        float best = -2.0f;
+        float best = MINUS_INFINITY;
         unsigned expert = 0xffffffffu;
-        for (unsigned i = lane; i < args.num_experts; i += 32u) take_better(best, expert, probs[i], i);
-#pragma unroll
-        for (int i = 16; i > 0; i >>= 1) {
-            float other = __shfl_xor_sync(0xffffffffu, best, i);
-            take_better(best, expert, other, __shfl_xor_sync(0xffffffffu, expert, i));
-        }
-        if ((expert & 31u) == lane) probs[expert] = -1.0f;
-        if (rank == lane) own_expert = expert, own_prob = best;
-        chosen_sum += best;
+        for (unsigned i = lane; i < args.num_experts; i += 32u) take_better(best, expert, choices[i], i);
+        warp_best(best, expert);
+        if ((expert & 31u) == lane) choices[expert] = MINUS_INFINITY;
+        if (rank == lane) own_expert = expert;
     }
+    float own = lane < args.num_used ? scores.of(args, logits[own_expert]) : 0.0f, sum = 0.0f;
+    for (unsigned rank = 0; rank < args.num_used; rank++) sum += __shfl_sync(0xffffffffu, own, rank);
     if (lane >= args.num_used) return;
     args.experts[pair] = own_expert;
-    args.weights[pair] = args.normalize ? __fdiv_rn(own_prob, chosen_sum) : own_prob;
+    args.weights[pair] = (args.normalize ? __fdiv_rn(own, sum) : own) * args.weight_scale;
 }
 
 struct MoeGroupArgs {
@@ -139,6 +195,7 @@ struct MoeSumArgs {
     unsigned x_stride;
     unsigned cols;
     unsigned num_used;
+    unsigned weighted;
 };
 
 extern "C" __global__ void __launch_bounds__(256) moe_sum(const __grid_constant__ MoeSumArgs args) {
@@ -146,8 +203,8 @@ extern "C" __global__ void __launch_bounds__(256) moe_sum(const __grid_constant_
     grid_launch_dependents();
     grid_wait();
     unsigned token = blockIdx.y, col = (blockIdx.x * blockDim.x + threadIdx.x) * 4u;
-    float shared_weight = 0.0f;
-    if (args.shared != nullptr) {
+    float shared_weight = 1.0f;
+    if (args.gate != nullptr) {
         const unsigned short* x = args.x + (size_t)token * args.x_stride;
         float dot = 0.0f;
         for (unsigned i = threadIdx.x * 4u; i < args.cols; i += blockDim.x * 4u) {
@@ -163,6 +220,7 @@ extern "C" __global__ void __launch_bounds__(256) moe_sum(const __grid_constant_
         size_t pair = (size_t)token * args.num_used + rank;
         float w = args.weights[pair];
         if (w == 0.0f) continue;  // the row of a pair without an expert is whatever it was
+        if (!args.weighted) w = 1.0f;
         float4 v = *(const float4*)(args.rows + pair * args.cols + col);
         sum = make_float4(fmaf(w, v.x, sum.x), fmaf(w, v.y, sum.y), fmaf(w, v.z, sum.z), fmaf(w, v.w, sum.w));
     }

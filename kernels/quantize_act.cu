@@ -1,4 +1,4 @@
-// Quantizes f32 activations to the int8 blocks of include/quant_act.cuh, as rms_norm and others do in passing.
+// Quantizes f32 activations to the int8 blocks of include/quant_act.cuh, as norm and others do in passing.
 //
 // x [tokens][stride] f32, 16-byte aligned rows (stride % 4 == 0), cols % 32 == 0. Grid (tokens), block 256 threads.
 // Bytes moved: tokens * (4 * cols + 1.25 * padded).

@@ -1,18 +1,27 @@
 // What happens to a token's heads between the qkv product and attention:
 //   q = rope(norm(q)) * scale -> q_out f16      k = rope(norm(k)) -> cache      v -> cache
-// norm(x) = x / sqrt(mean(x^2) + eps) * weight, where there is a weight. rope turns pair i of the first rope_dim elements by
-// position * inv_freqs[i]; pairs are (2i, 2i+1) (style 0, "norm") or (i, i + rope_dim/2) (style 1, "neox").
+// norm is one of
+//   NORM_HEAD  each head by itself, x / sqrt(mean(x^2) + eps) * weight, all with the same weights [head_dim]
+//   NORM_OWN   the same, each head with weights of its own, [heads][head_dim]
+//   NORM_ALL   all heads of a token as one vector, weights as for NORM_OWN
+//   NORM_UNIT  each head by itself, without weights, behind the rotation
+// with the mean subtracted first where `centered` (not NORM_ALL). rope turns pair i of the first rope_dim elements by position *
+// inv_freqs[i] and multiplies it by magnitude; pairs are (2i, 2i+1) (style 0, "norm") or (i, i + rope_dim/2) (style 1, "neox").
+// Where temperature is not 0, queries are also multiplied by 1 + temperature * ln(1 + (position + offset) / floor).
 //
 // qkv [tokens][row_stride] f32: num_heads query, num_kv_heads key, num_kv_heads value heads of head_dim (even, at most 256), row_stride
-// even. positions, slot_mapping [tokens]; inv_freqs [rope_dim/2] f32; q_norm, k_norm [head_dim] f32 or null; q_out
-// [tokens][num_heads * head_dim] f16. The cache as in include/kv_cache.cuh, q8_0 where it has scales. Tokens with slot NO_SLOT are
-// left out. The scale is applied in f32: a large query shrinks before it becomes f16.
+// even. positions, slot_mapping [tokens]; inv_freqs [rope_dim/2] f32; q_norm, k_norm f32; q_out [tokens][num_heads * head_dim] f16. The
+// cache as in include/kv_cache.cuh, q8_0 where it has scales. Tokens with slot NO_SLOT are left out. The scale is applied in f32: a
+// large query shrinks before it becomes f16.
 // Grid (heads / 8, tokens), block 256 threads: a warp has a head. Bytes moved: 4 a value read, 2 (q8_0: 1.06) written.
-#include "kv_cache.cuh"
 #include "mma.cuh"
+#include "reduce.cuh"
+#include "rope.cuh"
 
 static constexpr unsigned MAX_HEAD = 256;
 static constexpr unsigned WARPS = 8;
+
+enum HeadNorm : unsigned { NORM_NONE, NORM_HEAD, NORM_OWN, NORM_ALL, NORM_UNIT };
 
 struct RopeKvArgs {
     const float* qkv;
@@ -29,81 +38,33 @@ struct RopeKvArgs {
     unsigned head_dim;
     unsigned rope_dim;
     unsigned style;
+    HeadNorm norm;
+    unsigned centered;
     float eps;
     float scale;
+    float magnitude;
+    float temperature;
+    unsigned temperature_floor;
+    unsigned temperature_offset;
 };
 
-// Sine and cosine of a large angle. x - k * pi/2 is exact in its first step: the product's lowest bit is that of pi/2 in f32, the
-// difference is below 2, so it fits 24 bits; two more steps bring in the rest of pi/2. Right to about 1e-7 up to 2^20 or more,
-// where the hardware's sine is off by radians and the library's takes local memory.
-static __device__ __forceinline__ void sin_cos(float x, float* sine, float* cosine) {
-    float k = rintf(x * 0.636619772f);
-    float r = fmaf(-k, 1.57079637e+0f, x);
-    r = fmaf(-k, -4.37113883e-8f, r);
-    r = fmaf(-k, -1.71512489e-15f, r);
-    float s = r * r;
-    float p = fmaf(fmaf(fmaf(-1.9515295891e-4f, s, 8.3321608736e-3f), s, -1.6666654611e-1f), s * r, r);
-    float q = fmaf(fmaf(2.443315711809948e-5f, s, -1.388731625493765e-3f), s, 4.166664568298827e-2f);
-    q = fmaf(q, s * s, fmaf(-0.5f, s, 1.0f));
-    int quadrant = (int)k;
-    float a = quadrant & 1 ? q : p, b = quadrant & 1 ? p : q;
-    *sine = quadrant & 2 ? -a : a;
-    *cosine = (quadrant + 1) & 2 ? -b : b;
-}
-
-static __device__ __forceinline__ float warp_sum(float x) {
-#pragma unroll
-    for (int i = 16; i > 0; i >>= 1) x += __shfl_xor_sync(0xffffffffu, x, i);
-    return x;
-}
-
-// x = x / rms(x) * weight.
+// x = norm(x) * weight, where there is a weight.
 static __device__ __forceinline__ void norm_head(float* x, const float* weight, const RopeKvArgs& args, unsigned lane) {
-    float sum = 0.0f;
-    for (unsigned i = lane; i < args.head_dim; i += 32) sum = fmaf(x[i], x[i], sum);
+    float sum = 0.0f, mean = 0.0f;
+    if (args.centered) {
+        for (unsigned i = lane; i < args.head_dim; i += 32) mean += x[i];
+        mean = warp_sum(mean) / (float)args.head_dim;
+    }
+    for (unsigned i = lane; i < args.head_dim; i += 32) sum = fmaf(x[i] - mean, x[i] - mean, sum);
     float inverse = 1.0f / sqrtf(warp_sum(sum) / (float)args.head_dim + args.eps);
-    for (unsigned i = lane; i < args.head_dim; i += 32) x[i] = x[i] * inverse * weight[i];
+    for (unsigned i = lane; i < args.head_dim; i += 32) x[i] = (x[i] - mean) * inverse * (weight != nullptr ? weight[i] : 1.0f);
 }
 
-static __device__ __forceinline__ void rotate_head(float* x, const float2* sines, const RopeKvArgs& args, unsigned lane) {
-    unsigned pairs = args.rope_dim / 2;
-    for (unsigned i = lane; i < pairs; i += 32) {
-        unsigned first = args.style ? i : 2 * i, second = args.style ? i + pairs : 2 * i + 1;
-        float a = x[first], b = x[second], sine = sines[i].x, cosine = sines[i].y;
-        x[first] = a * cosine - b * sine;
-        x[second] = a * sine + b * cosine;
-    }
-}
-
-static __device__ __forceinline__ void write_halves(unsigned short* out, const float* x, float scale, unsigned len, unsigned lane) {
-    for (unsigned i = lane; i < len / 2; i += 32) {
-        ((unsigned*)out)[i] = kv_half(x[2 * i] * scale) | (unsigned)kv_half(x[2 * i + 1] * scale) << 16;
-    }
-}
-
-// A lane takes four neighbouring values, eight lanes a block.
-static __device__ __forceinline__ void write_q8(signed char* out, unsigned short* scales, const float* x, unsigned len, unsigned lane) {
-    for (unsigned base = 0; base < len; base += 128) {
-        unsigned at = base + lane * 4;
-        float4 v = at < len ? *(const float4*)(x + at) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        float amax = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
-#pragma unroll
-        for (int i = 1; i < 8; i <<= 1) amax = fmaxf(amax, __shfl_xor_sync(0xffffffffu, amax, i));
-        // The scale as readers see it, rounded to f16, so that its rounding does not add to the error.
-        unsigned short scale = kv_half(amax / 127.0f);
-        float inverse = kv_float(scale) > 0.0f ? 1.0f / kv_float(scale) : 0.0f;
-        const float values[4] = {v.x, v.y, v.z, v.w};
-        unsigned word = 0;
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int q = __float2int_rn(values[i] * inverse);
-            word |= ((unsigned)(q > 127 ? 127 : (q < -127 ? -127 : q)) & 255u) << (8 * i);
-        }
-        if (at < len) {
-            *(unsigned*)(out + at) = word;
-            if (lane % 8 == 0) scales[at / 32] = scale;
-        }
-    }
+// 1 / rms of `len` values; the whole block works it out.
+static __device__ __forceinline__ float row_inverse(const float* x, unsigned len, float eps, float* scratch) {
+    float sum = 0.0f;
+    for (unsigned i = threadIdx.x; i < len; i += WARPS * 32) sum = fmaf(x[i], x[i], sum);
+    return 1.0f / sqrtf(block_sum(sum, scratch) / (float)len + eps);
 }
 
 static __device__ __forceinline__ void write_kv(const RopeKvArgs& args, bool is_value, unsigned head, unsigned slot, const float* x, unsigned lane) {
@@ -119,31 +80,44 @@ static __device__ __forceinline__ void write_kv(const RopeKvArgs& args, bool is_
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32) rope_kv(const __grid_constant__ RopeKvArgs args) {
     __shared__ __align__(16) float heads[WARPS][MAX_HEAD];
+    __shared__ __align__(16) float scratch[2][16];
     __shared__ float2 sines[MAX_HEAD / 2];
     unsigned token = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    unsigned slot = args.slot_mapping[token];
+    unsigned slot = args.slot_mapping[token], position = args.positions[token];
     grid_launch_dependents();
-    if (threadIdx.x < args.rope_dim / 2) {
-        float2 pair;
-        sin_cos(__fmul_rn((float)args.positions[token], args.inv_freqs[threadIdx.x]), &pair.x, &pair.y);
-        sines[threadIdx.x] = pair;
-    }
+    if (threadIdx.x < args.rope_dim / 2) sines[threadIdx.x] = rope_sines(position, args.inv_freqs[threadIdx.x], args.magnitude);
     __syncthreads();
     grid_wait();
-    unsigned head = blockIdx.x * WARPS + warp, num_rotated = args.num_heads + args.num_kv_heads;
+    unsigned head = blockIdx.x * WARPS + warp, num_rotated = args.num_heads + args.num_kv_heads, head_dim = args.head_dim;
+    bool is_query = head < args.num_heads;
+    const float* row = args.qkv + (size_t)token * args.row_stride;
+    float q_inverse = 0.0f, k_inverse = 0.0f;
+    if (args.norm == NORM_ALL) {
+        q_inverse = row_inverse(row, args.num_heads * head_dim, args.eps, scratch[0]);
+        k_inverse = row_inverse(row + args.num_heads * head_dim, args.num_kv_heads * head_dim, args.eps, scratch[1]);
+    }
     if (slot == NO_SLOT || head >= num_rotated + args.num_kv_heads) return;
     float* x = heads[warp];
-    const float2* source = (const float2*)(args.qkv + (size_t)token * args.row_stride + head * args.head_dim);
-    for (unsigned i = lane; i < args.head_dim / 2; i += 32) ((float2*)x)[i] = source[i];
+    const float2* source = (const float2*)(row + head * head_dim);
+    for (unsigned i = lane; i < head_dim / 2; i += 32) ((float2*)x)[i] = source[i];
     __syncwarp();
-    const float* weight = head < args.num_heads ? args.q_norm : (head < num_rotated ? args.k_norm : nullptr);
-    if (weight != nullptr) norm_head(x, weight, args, lane);
-    __syncwarp();
-    if (head < num_rotated) rotate_head(x, sines, args, lane);
-    __syncwarp();
-    if (head < args.num_heads) {
-        size_t row = (size_t)token * args.num_heads + head;
-        write_halves(args.q_out + row * args.head_dim, x, args.scale, args.head_dim, lane);
+    if (head < num_rotated) {
+        const float* weight = is_query ? args.q_norm : args.k_norm;
+        if (args.norm == NORM_OWN || args.norm == NORM_ALL) weight += (is_query ? head : head - args.num_heads) * head_dim;
+        if (args.norm == NORM_HEAD || args.norm == NORM_OWN) norm_head(x, weight, args, lane);
+        if (args.norm == NORM_ALL) {
+            for (unsigned i = lane; i < head_dim; i += 32) x[i] *= (is_query ? q_inverse : k_inverse) * weight[i];
+        }
+        __syncwarp();
+        rotate_pairs(x, sines, args.rope_dim / 2, args.style != 0, lane);
+        __syncwarp();
+        if (args.norm == NORM_UNIT) norm_head(x, nullptr, args, lane);
+        __syncwarp();
+    }
+    if (is_query) {
+        float scale = args.scale;
+        if (args.temperature != 0.0f) scale *= fmaf(args.temperature, log1pf((float)((position + args.temperature_offset) / args.temperature_floor)), 1.0f);
+        write_halves(args.q_out + ((size_t)token * args.num_heads + head) * head_dim, x, scale, head_dim, lane);
     } else if (head < num_rotated) {
         write_kv(args, false, head - args.num_heads, slot, x, lane);
     } else {

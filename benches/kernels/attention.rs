@@ -122,7 +122,8 @@ fn case(bench: &Bench, layer: &Layer, kv_type: KvType, load: Load) -> Result<(),
     let (_planes, out) = outputs(gpu, num_tokens, spec.q_size())?;
     let us = bench.time_us(num_layers.max(24), |i| {
         let (queries, cache) = (queries.all(), cache.layer(i % num_layers));
-        let inputs = AttentionInputs { attention: &spec, queries, cache, meta, rows: None, out: Some(out) };
+        let inputs =
+            AttentionInputs { attention: &spec, queries, cache, meta, sinks: None, rows: None, out: Some(out) };
         op.run(&gpu.device, &workspace, &inputs)
     })?;
     let name = format!("{} {}, {batch} x {context}", layer.name, kv_type.name());

@@ -5,7 +5,7 @@ use cuda::{
     device::Buffer,
     ops::{
         act_out::{ActOut, ActPlanes, ActQ8},
-        gated_act::{GatedAct, GatedActCall},
+        gated_act::{GatedAct, GatedActCall, Inner},
     },
 };
 use model::Activation;
@@ -36,7 +36,7 @@ fn case(bench: &Bench, rows: usize, cols: usize) -> Result<(), CudaError> {
     ];
     for (name, out, out_bytes) in outs {
         for activation in [Activation::Silu, Activation::GeluTanh] {
-            let call = GatedActCall { gate_up: gate_up.all(), rows, cols, activation, out };
+            let call = GatedActCall { gate_up: gate_up.all(), inner: Inner::GateUp, rows, cols, activation, out };
             let us = bench.time_us(50, |_| op.run(&bench.gpu.device, &call))?;
             let shape = format!("{activation:?}: {rows} x {cols} to {name}");
             bench.report_bytes("gated_act", &shape, us, in_bytes + out_bytes);

@@ -7,7 +7,7 @@ mod embed;
 mod gated_act;
 mod matmul;
 mod moe;
-mod rms_norm;
+mod norm;
 mod rope;
 mod sampling;
 mod support;
@@ -22,7 +22,7 @@ const BENCHES: &[(&str, Run)] = &[
     ("gated_act", gated_act::run),
     ("matmul", matmul::run),
     ("moe", moe::run),
-    ("rms_norm", rms_norm::run),
+    ("norm", norm::run),
     ("rope", rope::run),
     ("sampling", sampling::run),
 ];

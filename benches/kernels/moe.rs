@@ -50,7 +50,7 @@ fn case(bench: &Bench, spec: &Moe, (name, tokens): (&str, usize), matrices: [&Ma
     let values: Vec<f32> = (0..tokens * spec.num_experts).map(|i| (i * 7919 % 1009) as f32 / 1009.0).collect();
     device.upload(logits.all(), &values)?;
     let op = Route::new(&bench.gpu)?;
-    let call = RouteCall { logits: logits.all(), tokens, slots: None, spec, routes };
+    let call = RouteCall { logits: logits.all(), tokens, slots: None, spec, bias: None, routes };
     let us = bench.time_us(20, |_| op.run(device, &call))?;
     let shape = format!("{name}: {tokens} tokens");
     bench.report_bytes("moe_route", &shape, us, 4 * (values.len() + 4 * pairs));
@@ -66,6 +66,8 @@ fn case(bench: &Bench, spec: &Moe, (name, tokens): (&str, usize), matrices: [&Ma
         pairs_per_input: spec.num_used,
         pairs,
         matrices: &matrices,
+        biases: [None; 2],
+        weighted: false,
         num_experts: spec.num_experts,
         routes,
         out: out.all(),

@@ -38,6 +38,7 @@ fn case(bench: &Bench, layer: &Layer, kv_type: KvType, tokens: usize) -> Result<
     let inputs = RopeKvInputs {
         attention: &spec,
         norm_eps: 1e-6,
+        centered_norms: false,
         qkv: qkv.all(),
         q_norm: None,
         k_norm: None,

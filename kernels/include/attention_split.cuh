@@ -80,6 +80,15 @@ template <int HD> struct SplitSums {
         l[0] = l[1] = 0.0f;
     }
 
+    // Begins with the heads' sinks: one warp of one split does.
+    __device__ __forceinline__ void start_with_sinks(const float* sinks, unsigned num_heads, unsigned lane) {
+#pragma unroll
+        for (unsigned h = 0; h < 2; h++) {
+            unsigned head = 2 * (lane & 3u) + h;
+            if (head < num_heads) m[h] = sinks[head], l[h] = lane < 4 ? 1.0f : 0.0f;
+        }
+    }
+
     // Turns scores s (tokens g, g+8 of heads 2t, 2t+1) into weights and makes room for larger ones.
     __device__ __forceinline__ void weigh(float* s) {
         float fade[2], largest[2] = {fmaxf(s[0], s[2]), fmaxf(s[1], s[3])};

@@ -1,5 +1,5 @@
 // Activations of a step as int8 blocks, and the device functions that quantize them. Any kernel that makes a row of
-// activations (rms_norm, gated_act, attention, ...) can quantize it in its own epilogue with these.
+// activations (norm, gated_act, attention, ...) can quantize it in its own epilogue with these.
 //
 // A row of `cols` values (a multiple of 32) is stored in `padded` = cols rounded up to 128 columns, as three planes:
 //   q  [tokens][padded]     int8, x = d * q, q in -127..127, in the order below

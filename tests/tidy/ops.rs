@@ -20,6 +20,7 @@ const OP_OF_KERNEL: &[(&str, &str)] = &[
     ("moe_route", "moe"),
     ("quantize_act", "matmul"),
     ("rope_kv", "rope"),
+    ("rope_latent", "rope"),
 ];
 
 /// Where each op stands beside its kernels.

@@ -20,6 +20,10 @@ pub(crate) struct Sizes {
     pub(crate) hidden: usize,
     pub(crate) q: usize,
     pub(crate) qkv: usize,
+    /// Columns of the output matrix of attention.
+    pub(crate) attn: usize,
+    /// What attention gathers, of all heads.
+    pub(crate) gathered: usize,
     pub(crate) ffn: usize,
     pub(crate) vocab: usize,
 }
@@ -32,7 +36,13 @@ impl Sizes {
             logit_rows,
             hidden: spec.hidden_size,
             q: widest(|l| l.attention.q_size()),
-            qkv: widest(|l| l.attention.q_size() + 2 * l.attention.kv_size()),
+            qkv: widest(|l| match l.attention.latent {
+                None => l.attention.q_size() + 2 * l.attention.kv_size(),
+                // They have buffers of their own.
+                Some(_) => 0,
+            }),
+            attn: widest(|l| l.attention.output_size()),
+            gathered: widest(|l| l.attention.num_heads * l.attention.gathered_dim()),
             ffn: widest(|l| match l.ffn {
                 Ffn::Gated { size, .. } | Ffn::Plain { size, .. } => size,
                 // Of the expert that all tokens pass; the others have buffers of their own.
@@ -44,10 +54,11 @@ impl Sizes {
 
     /// Bytes of all buffers.
     pub(crate) fn num_bytes(&self) -> usize {
-        let Self { tokens, logit_rows, hidden, q, qkv, ffn, vocab } = *self;
+        let Self { tokens, logit_rows, hidden, q, qkv, attn, gathered, ffn, vocab } = *self;
         let act = |rows: usize, cols: usize| rows * Act::row_bytes(cols);
-        let floats = tokens * (2 * hidden + qkv + q + 2 * ffn) + logit_rows * vocab;
-        4 * floats + 2 * tokens * q + act(tokens, hidden) + act(tokens, q) + act(tokens, ffn) + act(logit_rows, hidden)
+        let floats = tokens * (2 * hidden + qkv + gathered + 2 * ffn) + logit_rows * vocab;
+        let acts = act(tokens, hidden) + act(tokens, attn) + act(tokens, ffn) + act(logit_rows, hidden);
+        4 * floats + 2 * tokens * q + acts
     }
 }
 
@@ -61,15 +72,15 @@ pub(crate) struct Buffers {
     pub(crate) qkv: Floats,
     /// Scaled and rotated queries, f16 `[tokens, q]`.
     pub(crate) queries: Buffer,
-    /// Attention's results where blocks of 32 do not divide its heads, `[tokens, q]`.
+    /// Attention's results where they are not the inputs of the output matrix yet, `[tokens, gathered]`.
     pub(crate) attn_rows: Floats,
     /// Attention's results as inputs of the output matrix.
     pub(crate) act_attn: Act,
     /// A block's output before it is added, `[tokens, hidden]`.
     pub(crate) branch: Floats,
-    /// Gate and up side by side, `[tokens, 2 ffn]`.
+    /// Gate and up side by side, `[tokens, 2 ffn]`, or up alone.
     pub(crate) gate_up: Floats,
-    /// The gated rows as inputs of the down matrix.
+    /// The activated rows as inputs of the down matrix.
     pub(crate) act_ffn: Act,
     /// The rows whose logits are wanted, normed.
     pub(crate) act_logits: Act,
@@ -79,15 +90,15 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     pub(crate) fn new(device: &Device, sizes: &Sizes) -> Result<Self, CudaError> {
-        let Sizes { tokens, logit_rows, hidden, q, qkv, ffn, vocab } = *sizes;
+        let Sizes { tokens, logit_rows, hidden, q, qkv, attn, gathered, ffn, vocab } = *sizes;
         let floats = |len: usize| Floats::new(device, len);
         Ok(Self {
             hidden: floats(tokens * hidden)?,
             act_hidden: Act::new(device, tokens, hidden)?,
             qkv: floats(tokens * qkv)?,
             queries: Buffer::new(device, 2 * tokens * q, "queries")?,
-            attn_rows: floats(tokens * q)?,
-            act_attn: Act::new(device, tokens, q)?,
+            attn_rows: floats(tokens * gathered)?,
+            act_attn: Act::new(device, tokens, attn)?,
             branch: floats(tokens * hidden)?,
             gate_up: floats(tokens * 2 * ffn)?,
             act_ffn: Act::new(device, tokens, ffn)?,

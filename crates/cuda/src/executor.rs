@@ -97,7 +97,7 @@ impl CudaExecutor {
         let demand = Demand {
             free_bytes: gpu.device.memory()?.0,
             margin_bytes: options.margin_bytes,
-            weight_bytes: device_bytes(gguf)?,
+            weight_bytes: device_bytes(&spec, gguf)?,
             workspace_bytes: workspace_bytes(&spec, &options, gpu.device.info().num_sms as usize)?,
             block_bytes: kv_layout.block_bytes(),
             num_blocks: options.num_blocks,

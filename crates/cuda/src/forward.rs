@@ -1,22 +1,26 @@
 //! The forward pass: the stages of the CPU's forward, in its order, as launches on the device.
 //!
 //! A block's output stays in `branch` until the norm of the block that follows adds it to the residual stream, so that a
-//! layer is nine launches. Nothing here allocates, waits, or depends on values of the step: a decode step can be
+//! layer is nine launches (`residual` says where norms stand). Nothing here allocates, waits, or depends on values of the step: a decode step can be
 //! captured and replayed.
 
+mod attention;
 pub(crate) mod experts;
+mod ffn;
+mod latent;
+mod layers;
+mod residual;
 
-use model::{
-    Activation, Attention as AttentionSpec, AttentionWeights, DecoderSpec, Ffn, FfnWeights, GatedWeights, HeadWeights,
-    LayerSpec, Linear, NormWeights, Rope,
-};
+use model::{DecoderSpec, LayerSpec, Linear, Rope};
 
 use experts::{ExpertSizes, Experts};
+use latent::{LatentSizes, Latents};
+use layers::{LayerOps, layer_ops};
 
 use crate::{
     CudaOptions, LoneToken,
     batch::BatchLayout,
-    buffers::{Buffers, Sizes},
+    buffers::{Act, Buffers, Sizes},
     device::{Buffer, Device, Span},
     error::CudaError,
     gpu::Gpu,
@@ -24,12 +28,12 @@ use crate::{
     kv_cache::KvCache,
     ops::{
         act_out::ActOut,
-        attention::{Attention, AttentionInputs, AttentionMeta, AttentionWorkspace, DecodeSeqs, HeadShape},
+        attention::{AttentionWorkspace, HeadShape},
         embed::{Embed, EmbedCall},
-        gated_act::{GatedAct, GatedActCall},
+        gated_act::GatedAct,
         matmul::{ActivationKind, Matmul, MatmulCall, Matrix, QuantizeAct, Segment},
-        rms_norm::{Branch, RmsNorm, RmsNormCall, Rows},
-        rope::{RopeKv, RopeKvInputs},
+        norm::Norms,
+        rope::{RopeKv, RopeLatent},
         sampling::{Sampling, SamplingCall},
     },
     stage::Stage,
@@ -67,6 +71,7 @@ pub(crate) struct Forward {
     ops: Ops,
     buffers: Buffers,
     experts: Option<Experts>,
+    latents: Option<Latents>,
     attention_workspace: AttentionWorkspace,
     layers: Vec<LayerOps>,
     ropes: Vec<(Rope, Buffer)>,
@@ -74,17 +79,12 @@ pub(crate) struct Forward {
 
 struct Ops {
     embed: Embed,
-    rms_norm: RmsNorm,
+    norm: Norms,
     matmul: Matmul,
     quantize: QuantizeAct,
     rope_kv: RopeKv,
+    rope_latent: RopeLatent,
     gated_act: GatedAct,
-}
-
-/// What differs from layer to layer beside the weights.
-struct LayerOps {
-    attention: Attention,
-    rope_idx: usize,
 }
 
 impl Forward {
@@ -106,14 +106,16 @@ impl Forward {
             lone_token: options.lone_token,
             ops: Ops {
                 embed: Embed::new(gpu)?,
-                rms_norm: RmsNorm::new(gpu)?,
+                norm: Norms::new(gpu)?,
                 matmul: Matmul::new(gpu, true)?,
                 quantize: QuantizeAct::new(gpu)?,
                 rope_kv: RopeKv::new(gpu)?,
+                rope_latent: RopeLatent::new(gpu)?,
                 gated_act: GatedAct::new(gpu)?,
             },
             buffers: Buffers::new(&gpu.device, sizes)?,
             experts: ExpertSizes::new(&model.spec, sizes.tokens)?.map(|sizes| Experts::new(gpu, &sizes)).transpose()?,
+            latents: LatentSizes::new(&model.spec, sizes.tokens)?.map(|sizes| Latents::new(gpu, &sizes)).transpose()?,
             attention_workspace: AttentionWorkspace::new(&gpu.device, &shapes, max_seqs)?,
             layers,
             ropes,
@@ -126,7 +128,7 @@ impl Forward {
     /// Bytes that [`Self::new`] takes beside the model and the cache; libraries are estimated.
     ///
     /// # Errors
-    /// [`CudaError::Unsupported`] when the kernels do not take the model's experts.
+    /// [`CudaError::Unsupported`] when the kernels do not take the model's experts or latents.
     pub(crate) fn num_bytes(
         num_sms: usize,
         spec: &DecoderSpec,
@@ -136,7 +138,14 @@ impl Forward {
         let attention = AttentionWorkspace::num_bytes(num_sms, &head_shapes(spec), layout.seq_lens.len());
         let sampling = Sampling::num_bytes(sizes.logit_rows, sizes.vocab);
         let experts = ExpertSizes::new(spec, sizes.tokens)?.map_or(0, |sizes| sizes.num_bytes());
-        Ok(sizes.num_bytes() + experts + attention + sampling + 4 * layout.num_words() + Matmul::num_bytes(num_sms))
+        let latents = LatentSizes::new(spec, sizes.tokens)?.map_or(0, |sizes| sizes.num_bytes());
+        Ok(sizes.num_bytes()
+            + experts
+            + latents
+            + attention
+            + sampling
+            + 4 * layout.num_words()
+            + Matmul::num_bytes(num_sms))
     }
 
     /// Waits for the last step and brings a row of its logits, `[vocab_size]`, to the host.
@@ -150,9 +159,13 @@ impl Forward {
     pub(crate) fn run(&self, shape: StepShape, only: Option<Stage>) -> Result<(), CudaError> {
         let step = Step { forward: self, shape, only };
         step.embed()?;
+        step.route_heads()?;
+        step.enter()?;
         for layer_idx in 0..self.layers.len() {
             step.attention_block(layer_idx)?;
+            step.turn(layer_idx)?;
             step.ffn_block(layer_idx)?;
+            step.leave(layer_idx)?;
         }
         step.logits()?;
         step.sampling()
@@ -185,6 +198,11 @@ impl Forward {
         }
     }
 
+    /// The rotary frequencies of a layer.
+    fn inv_freqs(&self, layer_idx: usize) -> Span<f32> {
+        self.ropes[self.layers[layer_idx].rope_idx].1.all()
+    }
+
     /// A part of the metadata.
     fn array<T>(&self, range: &std::ops::Range<usize>, len: usize) -> Span<T> {
         self.meta.span(4 * range.start, len)
@@ -193,34 +211,6 @@ impl Forward {
 
 fn head_shapes(spec: &DecoderSpec) -> Vec<HeadShape> {
     spec.layers.iter().map(|layer| HeadShape::of(&layer.attention)).collect()
-}
-
-/// The kernels of each layer's attention, and the distinct rotations with their frequencies on the device.
-type LayerTables = (Vec<LayerOps>, Vec<(Rope, Buffer)>);
-
-fn layer_ops(gpu: &Gpu, model: &Model, options: &CudaOptions) -> Result<LayerTables, CudaError> {
-    let factors = match model.weights.rope_factors.select(&model.spec, options.max_model_len) {
-        Some(weight) => Some(gpu.device.download(weight.vector())?),
-        None => None,
-    };
-    let mut ropes: Vec<(Rope, Buffer)> = Vec::new();
-    let mut layers = Vec::new();
-    for layer in &model.spec.layers {
-        let rope = &layer.attention.rope;
-        let rope_idx = match ropes.iter().position(|(known, _)| known == rope) {
-            Some(idx) => idx,
-            None => {
-                let freqs = rope.inv_freqs(factors.as_deref());
-                let buffer = Buffer::new(&gpu.device, 4 * freqs.len(), "rotary frequencies")?;
-                gpu.device.upload(buffer.all(), &freqs)?;
-                ropes.push((rope.clone(), buffer));
-                ropes.len() - 1
-            }
-        };
-        let attention = Attention::new(gpu, HeadShape::of(&layer.attention), options.kv_type)?;
-        layers.push(LayerOps { attention, rope_idx });
-    }
-    Ok((layers, ropes))
 }
 
 /// One pass.
@@ -240,99 +230,18 @@ impl Step<'_> {
         &self.forward.model.spec.layers[layer_idx]
     }
 
+    /// Token embeddings; those of positions become the branch that the first norm adds.
     fn embed(&self) -> Result<(), CudaError> {
         self.stage(Stage::Embed, |f| {
             let ids = f.array(&f.layout.input_ids, self.shape.tokens);
             let (matrix, factor) = (f.model.weights.token_embd.matrix(), f.model.spec.embedding_scale);
             let (chosen, out) = (f.sampling.next_ids(), f.buffers.hidden.all());
-            f.ops.embed.run(&f.device, &EmbedCall { matrix, ids, chosen, out, factor })
-        })?;
-        self.stage(Stage::Norm, |f| {
-            let weight = norm_weight(&f.model.weights.layers[0].attn_norm);
-            let out = self.qkv_inputs(0)?;
-            f.ops.rms_norm.run(&f.device, &self.norm(None, Some((weight, out))))
+            f.ops.embed.run(&f.device, &EmbedCall { matrix, ids, chosen, out, factor })?;
+            let Some(positions) = &f.model.weights.position_embd else { return Ok(()) };
+            let ids = f.array(&f.layout.positions, self.shape.tokens);
+            let (matrix, out) = (positions.matrix(), f.buffers.branch.all());
+            f.ops.embed.run(&f.device, &EmbedCall { matrix, ids, chosen, out, factor: 1.0 })
         })
-    }
-
-    fn attention_block(&self, layer_idx: usize) -> Result<(), CudaError> {
-        let attn = &self.spec(layer_idx).attention;
-        let weights = &self.forward.model.weights.layers[layer_idx];
-        self.stage(Stage::Qkv, |f| {
-            let stride = attn.q_size() + 2 * attn.kv_size();
-            let qkv = f.buffers.qkv.rows(self.shape.tokens, stride);
-            let mut start = 0;
-            let heads = heads(&weights.attention);
-            let segments = [&heads.q, &heads.k, &heads.v].map(|linear| {
-                let out = qkv.slice(start..qkv.len());
-                start += linear.weight.matrix().rows();
-                segment(linear, out, stride)
-            });
-            self.matmul(self.qkv_inputs(layer_idx)?, &segments)
-        })?;
-        self.stage(Stage::RopeKv, |f| f.ops.rope_kv.run(&f.device, &self.rope_inputs(layer_idx)))?;
-        self.stage(Stage::Attention, |f| self.attend(f, layer_idx))?;
-        self.stage(Stage::AttnOutput, |f| {
-            let out = f.buffers.branch.rows(self.shape.tokens, f.model.spec.hidden_size);
-            let inputs = self.attn_inputs(layer_idx)?;
-            self.matmul(inputs, &[segment(&weights.attn_output, out, f.model.spec.hidden_size)])
-        })
-    }
-
-    fn ffn_block(&self, layer_idx: usize) -> Result<(), CudaError> {
-        let weights = &self.forward.model.weights.layers[layer_idx];
-        let inputs = match &weights.ffn {
-            FfnWeights::Gated(ffn) => self.gated_inputs(ffn)?,
-            FfnWeights::Plain(_) => unreachable!("`supported` refuses them"),
-            FfnWeights::Moe(_) => self.expert_inputs()?,
-        };
-        self.stage(Stage::Norm, |f| {
-            let norm = (norm_weight(&weights.ffn_norm), inputs);
-            f.ops.rms_norm.run(&f.device, &self.norm(Some(&weights.post_attention_norm), Some(norm)))
-        })?;
-        match (&self.spec(layer_idx).ffn, &weights.ffn) {
-            (Ffn::Gated { size, activation }, FfnWeights::Gated(ffn)) => {
-                let hidden = self.forward.model.spec.hidden_size;
-                let out = self.forward.buffers.branch.rows(self.shape.tokens, hidden);
-                self.gated(ffn, (*size, *activation), out)?;
-            }
-            (Ffn::Moe(moe), FfnWeights::Moe(experts)) => self.experts(moe, experts)?,
-            _ => unreachable!("weights are resolved as the specification says"),
-        }
-        self.stage(Stage::Norm, |f| {
-            // The norm of the next layer's attention; after the last layer only the addition is left.
-            let norm = match f.model.weights.layers.get(layer_idx + 1) {
-                Some(next) => Some((norm_weight(&next.attn_norm), self.qkv_inputs(layer_idx + 1)?)),
-                None => None,
-            };
-            f.ops.rms_norm.run(&f.device, &self.norm(Some(&weights.post_ffw_norm), norm))
-        })
-    }
-
-    /// `down(activation(gate(x)) * up(x))` of the normed hidden states, to `out` `[tokens, hidden]`.
-    fn gated(
-        &self,
-        ffn: &GatedWeights<Weight>,
-        (size, activation): (usize, Activation),
-        out: Span<f32>,
-    ) -> Result<(), CudaError> {
-        let (hidden, inputs) = (self.forward.model.spec.hidden_size, self.gated_inputs(ffn)?);
-        let gated = self.act(&self.forward.buffers.act_ffn, &[&ffn.down], size)?;
-        self.stage(Stage::GateUp, |f| {
-            let out = f.buffers.gate_up.rows(self.shape.tokens, 2 * size);
-            let gate = segment(&ffn.gate, out, 2 * size);
-            let up = segment(&ffn.up, out.slice(size..out.len()), 2 * size);
-            self.matmul(inputs, &[gate, up])
-        })?;
-        self.stage(Stage::GatedAct, |f| {
-            let gate_up = f.buffers.gate_up.rows(self.shape.tokens, 2 * size);
-            let call = GatedActCall { gate_up, rows: self.shape.tokens, cols: size, activation, out: gated };
-            f.ops.gated_act.run(&f.device, &call)
-        })?;
-        self.stage(Stage::FfnDown, |_| self.matmul(gated, &[segment(&ffn.down, out, hidden)]))
-    }
-
-    fn gated_inputs(&self, ffn: &GatedWeights<Weight>) -> Result<ActOut, CudaError> {
-        self.act(&self.forward.buffers.act_hidden, &[&ffn.gate, &ffn.up], self.forward.model.spec.hidden_size)
     }
 
     fn logits(&self) -> Result<(), CudaError> {
@@ -344,12 +253,7 @@ impl Step<'_> {
         let (spec, output) = (&f.model.spec, f.model.output());
         let kind = f.activation_kind(&[output], rows);
         let inputs = f.buffers.act_logits.out(kind, rows, spec.hidden_size)?;
-        self.stage(Stage::OutputNorm, |f| {
-            let picked = f.array(&f.layout.logit_tokens, rows);
-            let norm = Some((f.model.weights.output_norm.weight.vector(), inputs));
-            let call = RmsNormCall { rows: Rows::Picked(picked), ..self.norm(None, norm) };
-            f.ops.rms_norm.run(&f.device, &call)
-        })?;
+        self.stage(Stage::OutputNorm, |f| f.ops.norm.run(&f.device, &self.output_norm(inputs)))?;
         self.stage(Stage::Logits, |f| {
             let segments = [Segment::plain(output, f.buffers.logits.rows(rows, spec.vocab_size))];
             f.ops.matmul.run(&f.device, &MatmulCall { act: inputs, tokens: rows, segments: &segments })
@@ -370,116 +274,17 @@ impl Step<'_> {
         })
     }
 
-    /// The call that adds the branch (normed, where it has a weight) and norms the sum.
-    fn norm(&self, branch: Option<&Option<NormWeights<Weight>>>, norm: Option<(Span<f32>, ActOut)>) -> RmsNormCall {
-        let (f, spec) = (self.forward, &self.forward.model.spec);
-        let branch = branch.map(|weight| Branch {
-            values: f.buffers.branch.rows(self.shape.tokens, spec.hidden_size),
-            weight: weight.as_ref().map(|norm| norm.weight.vector()),
-        });
-        RmsNormCall {
-            x: f.buffers.hidden.rows(self.shape.tokens, spec.hidden_size),
-            cols: spec.hidden_size,
-            rows: Rows::First(self.shape.tokens),
-            branch,
-            norm,
-            eps: spec.norm_eps,
-        }
-    }
-
     fn matmul(&self, act: ActOut, segments: &[Segment<'_>]) -> Result<(), CudaError> {
         let f = self.forward;
         f.ops.matmul.run(&f.device, &MatmulCall { act, tokens: self.shape.tokens, segments })
     }
 
     /// The part of a buffer for the inputs of these matrices, in the kind that they want.
-    fn act(&self, act: &crate::buffers::Act, matrices: &[&Linear<Weight>], cols: usize) -> Result<ActOut, CudaError> {
+    fn act(&self, act: &Act, matrices: &[&Linear<Weight>], cols: usize) -> Result<ActOut, CudaError> {
         let matrices: Vec<&Matrix> = matrices.iter().map(|linear| linear.weight.matrix()).collect();
         let kind = self.forward.activation_kind(&matrices, self.shape.tokens);
         act.out(kind, self.shape.tokens, cols)
     }
-
-    fn qkv_inputs(&self, layer_idx: usize) -> Result<ActOut, CudaError> {
-        let f = self.forward;
-        let weights = heads(&f.model.weights.layers[layer_idx].attention);
-        let matrices = [&weights.q, &weights.k, &weights.v];
-        self.act(&f.buffers.act_hidden, &matrices, f.model.spec.hidden_size)
-    }
-
-    fn attn_inputs(&self, layer_idx: usize) -> Result<ActOut, CudaError> {
-        let f = self.forward;
-        let matrices = [&f.model.weights.layers[layer_idx].attn_output];
-        self.act(&f.buffers.act_attn, &matrices, self.spec(layer_idx).attention.q_size())
-    }
-
-    fn rope_inputs(&self, layer_idx: usize) -> RopeKvInputs<'_> {
-        let (f, tokens) = (self.forward, self.shape.tokens);
-        let attention = &self.spec(layer_idx).attention;
-        let weights = heads(&f.model.weights.layers[layer_idx].attention);
-        RopeKvInputs {
-            attention,
-            norm_eps: f.model.spec.norm_eps,
-            qkv: f.buffers.qkv.rows(tokens, attention.q_size() + 2 * attention.kv_size()),
-            q_norm: weights.q_norm.as_ref().map(Weight::vector),
-            k_norm: weights.k_norm.as_ref().map(Weight::vector),
-            inv_freqs: f.ropes[f.layers[layer_idx].rope_idx].1.all(),
-            positions: f.array(&f.layout.positions, tokens),
-            slot_mapping: f.array(&f.layout.slot_mapping, tokens),
-            queries: f.buffers.queries.span(0, tokens * attention.q_size()),
-            cache: f.cache.layer(layer_idx),
-        }
-    }
-
-    /// Attention; where its heads do not divide into blocks of 32, its rows are quantized by a launch of their own.
-    fn attend(&self, f: &Forward, layer_idx: usize) -> Result<(), CudaError> {
-        let attention: &AttentionSpec = &self.spec(layer_idx).attention;
-        let (tokens, out) = (self.shape.tokens, self.attn_inputs(layer_idx)?);
-        let wants_int8 = out.q8.q != crate::device::DevicePtr::NULL;
-        let through_rows = wants_int8 && !Attention::can_quantize(attention.head_dim);
-        let rows = f.buffers.attn_rows.rows(tokens, attention.q_size());
-        let inputs = AttentionInputs {
-            attention,
-            queries: f.buffers.queries.span(0, tokens * attention.q_size()),
-            cache: f.cache.layer(layer_idx),
-            meta: self.attention_meta(),
-            rows: through_rows.then_some(rows),
-            out: (!through_rows).then_some(out),
-        };
-        f.layers[layer_idx].attention.run(&f.device, &f.attention_workspace, &inputs)?;
-        if through_rows { f.ops.quantize.run(&f.device, rows, out.q8) } else { Ok(()) }
-    }
-
-    fn attention_meta(&self) -> AttentionMeta {
-        let (f, StepShape { tokens, seqs, .. }) = (self.forward, self.shape);
-        let layout = &f.layout;
-        let (decode, num_tiles) = match self.shape.attention {
-            AttentionShape::Decode => (DecodeSeqs::All, 0),
-            AttentionShape::Mixed { decode_seqs, tiles } => {
-                (DecodeSeqs::Listed(f.array(&layout.decode_seqs, decode_seqs)), tiles)
-            }
-        };
-        AttentionMeta {
-            seq_lens: f.array(&layout.seq_lens, seqs),
-            cu_seqlens: f.array(&layout.cu_seqlens, seqs + 1),
-            table_starts: f.array(&layout.table_starts, seqs),
-            block_tables: f.array(&layout.block_tables, layout.block_tables.len()),
-            num_tokens: tokens,
-            decode,
-            tiles: f.array(&layout.tiles, num_tiles),
-        }
-    }
-}
-
-/// The matrices of queries, keys and values.
-pub(crate) fn heads(weights: &AttentionWeights<Weight>) -> &HeadWeights<Weight> {
-    match weights {
-        AttentionWeights::Heads(heads) => heads,
-        AttentionWeights::Latent(_) => unreachable!("`supported` refuses them"),
-    }
-}
-
-fn norm_weight(norm: &Option<NormWeights<Weight>>) -> Span<f32> {
-    norm.as_ref().expect("`supported` refuses layers without this norm").weight.vector()
 }
 
 /// A matrix with its bias, written `stride` apart.

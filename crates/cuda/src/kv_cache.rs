@@ -14,6 +14,8 @@ const PLANE_ALIGN: usize = 256;
 const Q8_BLOCK: usize = 32;
 /// The largest head the kernels have room for.
 const MAX_HEAD_DIM: usize = 256;
+/// The same for latents, whose keys hold the values.
+const MAX_LATENT_DIM: usize = 640;
 
 /// How keys and values are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,8 @@ impl KvType {
 struct LayerShape {
     num_kv_heads: usize,
     head_dim: usize,
+    /// Of values; none where keys hold them.
+    num_value_heads: usize,
 }
 
 /// How large a block is, and where each layer's planes lie.
@@ -97,9 +101,10 @@ impl KvLayout {
     pub fn new(spec: &DecoderSpec, kv_type: KvType) -> Result<Self, CudaError> {
         let layers = spec.layers.iter().enumerate().map(|(layer_idx, layer)| {
             let (head_dim, num_kv_heads) = (layer.attention.head_dim, layer.attention.num_kv_heads);
-            check_head_dim(head_dim, kv_type)
-                .map_err(|fault| CudaError::Unsupported(format!("layer {layer_idx}: {fault}")))?;
-            Ok(LayerShape { num_kv_heads, head_dim })
+            let is_latent = layer.attention.latent.is_some();
+            let check = if is_latent { check_latent_dim } else { check_head_dim };
+            check(head_dim, kv_type).map_err(|fault| CudaError::Unsupported(format!("layer {layer_idx}: {fault}")))?;
+            Ok(LayerShape { num_kv_heads, head_dim, num_value_heads: if is_latent { 0 } else { num_kv_heads } })
         });
         Ok(Self { kv_type, layers: layers.collect::<Result<_, CudaError>>()? })
     }
@@ -107,7 +112,11 @@ impl KvLayout {
     /// Bytes that one block of 16 tokens takes, over all layers.
     #[must_use]
     pub fn block_bytes(&self) -> usize {
-        self.layers.iter().map(|layer| 2 * (layer.value_bytes(self.kv_type) + layer.scale_bytes(self.kv_type))).sum()
+        let bytes = |layer: &LayerShape| {
+            let heads = layer.num_kv_heads + layer.num_value_heads;
+            layer.value_bytes(self.kv_type, heads) + layer.scale_bytes(self.kv_type, heads)
+        };
+        self.layers.iter().map(bytes).sum()
     }
 
     /// Bytes of a cache of so many blocks: theirs, and at most 1 KiB a layer between planes.
@@ -125,9 +134,12 @@ impl KvLayout {
             (start, end)
         };
         let layers = self.layers.iter().map(|layer| {
-            let (values, scales) = (layer.value_bytes(self.kv_type), layer.scale_bytes(self.kv_type));
-            let [(k, _), (k_scale, _), (v, _), (v_scale, end)] =
-                [plane(values), plane(scales), plane(values), plane(scales)];
+            let [(k, _), (k_scale, _), (v, _), (v_scale, end)] = [
+                plane(layer.value_bytes(self.kv_type, layer.num_kv_heads)),
+                plane(layer.scale_bytes(self.kv_type, layer.num_kv_heads)),
+                plane(layer.value_bytes(self.kv_type, layer.num_value_heads)),
+                plane(layer.scale_bytes(self.kv_type, layer.num_value_heads)),
+            ];
             PlaneOffsets { k, k_scale, v, v_scale, end }
         });
         layers.collect()
@@ -136,10 +148,17 @@ impl KvLayout {
 
 /// Says what is wrong with a head size.
 pub(crate) fn check_head_dim(head_dim: usize, kv_type: KvType) -> Result<(), String> {
-    if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > MAX_HEAD_DIM {
-        return Err(format!(
-            "heads of {head_dim} elements; even sizes from 2 to {MAX_HEAD_DIM} are supported on the GPU"
-        ));
+    check_dim(head_dim, MAX_HEAD_DIM, kv_type)
+}
+
+/// The same for heads of latents.
+pub(crate) fn check_latent_dim(head_dim: usize, kv_type: KvType) -> Result<(), String> {
+    check_dim(head_dim, MAX_LATENT_DIM, kv_type)
+}
+
+fn check_dim(head_dim: usize, limit: usize, kv_type: KvType) -> Result<(), String> {
+    if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > limit {
+        return Err(format!("heads of {head_dim} elements; even sizes from 2 to {limit} are supported on the GPU"));
     }
     if kv_type == KvType::Q8_0 && !head_dim.is_multiple_of(Q8_BLOCK) {
         return Err(format!(
@@ -150,20 +169,20 @@ pub(crate) fn check_head_dim(head_dim: usize, kv_type: KvType) -> Result<(), Str
 }
 
 impl LayerShape {
-    /// Bytes of the keys (or values) of a block.
-    fn value_bytes(self, kv_type: KvType) -> usize {
-        let elements = BLOCK_SIZE * self.num_kv_heads * self.head_dim;
+    /// Bytes of so many heads of a block.
+    fn value_bytes(self, kv_type: KvType, num_heads: usize) -> usize {
+        let elements = BLOCK_SIZE * num_heads * self.head_dim;
         match kv_type {
             KvType::F16 => 2 * elements,
             KvType::Q8_0 => elements,
         }
     }
 
-    /// Bytes of the scales of the keys (or values) of a block.
-    fn scale_bytes(self, kv_type: KvType) -> usize {
+    /// Bytes of the scales of so many heads of a block.
+    fn scale_bytes(self, kv_type: KvType, num_heads: usize) -> usize {
         match kv_type {
             KvType::F16 => 0,
-            KvType::Q8_0 => 2 * BLOCK_SIZE * self.num_kv_heads * (self.head_dim / Q8_BLOCK),
+            KvType::Q8_0 => 2 * BLOCK_SIZE * num_heads * (self.head_dim / Q8_BLOCK),
         }
     }
 }
@@ -219,18 +238,18 @@ impl KvCache {
         };
         let planes =
             KvPlanes { k: plane(at.k), v: plane(at.v), k_scale: scale(at.k_scale), v_scale: scale(at.v_scale) };
-        let LayerShape { num_kv_heads, head_dim } = shape;
+        let LayerShape { num_kv_heads, head_dim, .. } = shape;
         KvLayer { planes, kv_type, num_blocks: self.num_blocks, num_kv_heads, head_dim }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{KvLayout, KvPlanes, KvType, LayerShape, check_head_dim};
+    use super::{KvLayout, KvPlanes, KvType, LayerShape, check_head_dim, check_latent_dim};
 
     fn layout(kv_type: KvType) -> KvLayout {
-        let shape = |num_kv_heads, head_dim| LayerShape { num_kv_heads, head_dim };
-        KvLayout { kv_type, layers: vec![shape(8, 128), shape(1, 96)] }
+        let shape = |num_kv_heads, head_dim, num_value_heads| LayerShape { num_kv_heads, head_dim, num_value_heads };
+        KvLayout { kv_type, layers: vec![shape(8, 128, 8), shape(1, 96, 1), shape(1, 576, 0)] }
     }
 
     #[test]
@@ -240,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_block_takes_two_bytes_or_34_for_32_elements() {
-        let elements = 2 * 16 * (8 * 128 + 96);
+        let elements = 2 * 16 * (8 * 128 + 96) + 16 * 576;
         assert_eq!(layout(KvType::F16).block_bytes(), 2 * elements);
         assert_eq!(layout(KvType::Q8_0).block_bytes(), elements / 32 * 34);
     }
@@ -252,9 +271,15 @@ mod tests {
             for num_blocks in [1, 7, 100] {
                 let mut last = 0;
                 for (at, shape) in layout.offsets(num_blocks).into_iter().zip(&layout.layers) {
-                    let (values, scales) =
-                        (shape.value_bytes(kv_type) * num_blocks, shape.scale_bytes(kv_type) * num_blocks);
-                    for (start, len) in [(at.k, values), (at.k_scale, scales), (at.v, values), (at.v_scale, scales)] {
+                    let values = |heads: usize| shape.value_bytes(kv_type, heads) * num_blocks;
+                    let scales = |heads: usize| shape.scale_bytes(kv_type, heads) * num_blocks;
+                    let (keys, heads) = (shape.num_kv_heads, shape.num_value_heads);
+                    for (start, len) in [
+                        (at.k, values(keys)),
+                        (at.k_scale, scales(keys)),
+                        (at.v, values(heads)),
+                        (at.v_scale, scales(heads)),
+                    ] {
                         assert!(start >= last && start % 256 == 0, "{at:?}");
                         last = start + len;
                     }
@@ -262,7 +287,7 @@ mod tests {
                 }
                 let bytes = layout.num_bytes(num_blocks);
                 let least = layout.block_bytes() * num_blocks;
-                assert!((least..=least + 2 * 1024).contains(&bytes), "{bytes} for {least}");
+                assert!((least..=least + 3 * 1024).contains(&bytes), "{bytes} for {least}");
             }
         }
     }
@@ -271,6 +296,7 @@ mod tests {
     fn head_sizes_are_checked() {
         assert_eq!(check_head_dim(8, KvType::F16), Ok(()));
         assert_eq!(check_head_dim(96, KvType::Q8_0), Ok(()));
+        assert_eq!(check_latent_dim(576, KvType::Q8_0), Ok(()));
         let fault = |head_dim, kv_type| check_head_dim(head_dim, kv_type).unwrap_err();
         assert!(fault(258, KvType::F16).contains("258"), "too large");
         assert!(fault(65, KvType::F16).contains("even sizes"), "odd");

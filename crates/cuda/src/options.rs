@@ -92,7 +92,10 @@ impl CudaOptions {
             num_blocks,
             max_num_seqs: self.max_num_seqs,
             max_num_batched_tokens: self.max_num_batched_tokens,
-            max_model_len: self.max_model_len.min(num_blocks * BLOCK_SIZE),
+            max_model_len: self
+                .max_model_len
+                .min(num_blocks * BLOCK_SIZE)
+                .min(spec.max_positions().unwrap_or(usize::MAX)),
             vocab_size: spec.vocab_size,
         }
     }

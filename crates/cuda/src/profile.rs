@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use exec::{Capacity, SampleSpec, SeqStep, StageTime, StepPlan, StepTokens};
-use model::{ExpertLinear, Ffn, FfnWeights, GatedWeights, MoeWeights};
+use model::{AttentionWeights, ExpertLinear, Ffn, FfnWeights, GatedWeights, LatentKeys, MoeWeights, Stacked};
 use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
 
 use crate::{
     device::{Event, Graph},
     error::CudaError,
-    forward::{Forward, StepShape, experts::stacked, heads},
+    forward::{Forward, StepShape, experts::stacked},
     ops::matmul::Matrix,
     stage::Stage,
     weights::Weight,
@@ -76,15 +76,14 @@ fn time(forward: &Forward, graph: &Graph) -> Result<f64, CudaError> {
 /// Weights, keys and values that a stage reads, over all layers; `kv_tokens` over all sequences.
 fn stage_bytes(forward: &Forward, stage: Stage, (num_tokens, kv_tokens): (usize, usize)) -> usize {
     let matrix = |weight: &Weight| Matrix::layout(weight.matrix()).read_bytes();
-    let expert_bytes = |linear: &ExpertLinear<Weight>| Matrix::layout(stacked(linear)).read_bytes();
+    let experts = |linear: &ExpertLinear<Weight>| stacked(linear).layout().read_bytes();
     let layers = &forward.model.weights.layers;
     match stage {
-        Stage::Qkv => {
-            let heads = layers.iter().map(|l| heads(&l.attention));
-            heads.map(|heads| matrix(&heads.q.weight) + matrix(&heads.k.weight) + matrix(&heads.v.weight)).sum()
-        }
+        Stage::Qkv => layers.iter().map(|l| qkv_matrices(&l.attention).into_iter().map(matrix).sum::<usize>()).sum(),
         Stage::Attention => kv_tokens * forward.cache.bytes_per_token(),
-        Stage::AttnOutput => layers.iter().map(|l| matrix(&l.attn_output.weight)).sum(),
+        Stage::AttnOutput => {
+            layers.iter().map(|l| matrix(&l.attn_output.weight) + value_matrix(&l.attention).map_or(0, matrix)).sum()
+        }
         Stage::Router => layers
             .iter()
             .map(|l| match &l.ffn {
@@ -96,9 +95,16 @@ fn stage_bytes(forward: &Forward, stage: Stage, (num_tokens, kv_tokens): (usize,
             forward,
             num_tokens,
             |ffn| matrix(&ffn.gate.weight) + matrix(&ffn.up.weight),
-            |moe| expert_bytes(&moe.gate) + expert_bytes(&moe.up),
+            |up, _| matrix(up),
+            |moe| experts(&moe.gate) + experts(&moe.up),
         ),
-        Stage::FfnDown => ffn_bytes(forward, num_tokens, |ffn| matrix(&ffn.down.weight), |moe| expert_bytes(&moe.down)),
+        Stage::FfnDown => ffn_bytes(
+            forward,
+            num_tokens,
+            |ffn| matrix(&ffn.down.weight),
+            |_, down| matrix(down),
+            |moe| experts(&moe.down),
+        ),
         Stage::Logits => forward.model.output().layout().read_bytes(),
         Stage::Embed
         | Stage::Norm
@@ -110,12 +116,40 @@ fn stage_bytes(forward: &Forward, stage: Stage, (num_tokens, kv_tokens): (usize,
     }
 }
 
-/// Bytes of a step of so many tokens in the feed-forward blocks: what `dense` reads of the matrices that serve all tokens
-/// plus, of what `experts` names, the share of the experts that the tokens choose (at most one each token and rank).
+/// The matrices before attention.
+fn qkv_matrices(weights: &AttentionWeights<Weight>) -> Vec<&Weight> {
+    match weights {
+        AttentionWeights::Heads(heads) => vec![&heads.q.weight, &heads.k.weight, &heads.v.weight],
+        AttentionWeights::Latent(latent) => {
+            let mut matrices = vec![&latent.q_b, &latent.kv_a];
+            matrices.extend(latent.q_a.as_ref().map(|(q_a, _)| q_a));
+            matrices.extend(match &latent.k_b {
+                LatentKeys::Absorbed(k_b) => Some(k_b),
+                LatentKeys::Transposed(_) => None,
+            });
+            matrices
+        }
+    }
+}
+
+/// The matrix that makes values of latents.
+fn value_matrix(weights: &AttentionWeights<Weight>) -> Option<&Weight> {
+    match weights {
+        AttentionWeights::Latent(latent) => match &latent.v_b {
+            Stacked::One(v_b) => Some(v_b),
+            Stacked::Each(_) => None,
+        },
+        AttentionWeights::Heads(_) => None,
+    }
+}
+
+/// Bytes of a step of so many tokens in the feed-forward blocks: what `dense` and `plain` (of up and down) read of the
+/// matrices that serve all tokens plus, of what `experts` names, the share of the experts that the tokens choose (at most one each token and rank).
 fn ffn_bytes(
     forward: &Forward,
     num_tokens: usize,
     dense: impl Fn(&GatedWeights<Weight>) -> usize,
+    plain: impl Fn(&Weight, &Weight) -> usize,
     experts: impl Fn(&MoeWeights<Weight>) -> usize,
 ) -> usize {
     let layers = forward.model.spec.layers.iter().zip(&forward.model.weights.layers);
@@ -126,7 +160,8 @@ fn ffn_bytes(
                 + experts(weights) / moe.num_experts * read
         }
         (_, FfnWeights::Gated(weights)) => dense(weights),
-        (_, FfnWeights::Plain(_) | FfnWeights::Moe(_)) => 0,
+        (_, FfnWeights::Plain(weights)) => plain(&weights.up.weight, &weights.down.weight),
+        (_, FfnWeights::Moe(_)) => 0,
     });
     bytes.sum()
 }

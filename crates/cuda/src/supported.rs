@@ -1,10 +1,6 @@
-//! What the kernels do not compute yet, in one place: a model that needs it is refused before anything is loaded.
+//! What the kernels do not compute, in one place: a model that needs it is refused before anything is loaded.
 
-use gguf::TensorInfo;
-use model::{
-    Activation, Attention, DecoderSpec, DecoderWeights, ExpertLinear, Ffn, FfnWeights, Mask, Moe, Norm, QkNorm,
-    Residual, Scoring, SharedWeight, Stacked, Weighted,
-};
+use model::{Activation, DecoderSpec, Ffn, LayerSpec, Norm, QkNorm};
 
 use crate::error::CudaError;
 
@@ -13,86 +9,50 @@ use crate::error::CudaError;
 /// # Errors
 /// [`CudaError::Unsupported`] naming the first such feature.
 pub(crate) fn check(spec: &DecoderSpec) -> Result<(), CudaError> {
-    refuse(
-        spec,
-        [
-            (spec.norm != Norm::Rms, "layer norms"),
-            (spec.learned_positions.is_some(), "learned positions"),
-            (spec.residual_scale != 1.0, "a scale of the residual stream"),
-            (spec.logit_scale != 1.0, "a scale of logits"),
-        ],
-    )?;
-    for layer in &spec.layers {
-        check_attention(spec, &layer.attention)?;
-        let moe = match layer.ffn {
-            Ffn::Moe(moe) => moe,
-            _ => Moe::plain((1, 1), 1),
-        };
-        let (Ffn::Gated { activation, .. } | Ffn::Plain { activation, .. } | Ffn::Moe(Moe { activation, .. })) =
-            layer.ffn;
-        refuse(
-            spec,
-            [
-                (!matches!(layer.residual, Residual::PreNorm | Residual::SandwichNorm), "post-norm or parallel blocks"),
-                (matches!(layer.ffn, Ffn::Plain { .. }), "feed-forward blocks without a gate"),
-                (!matches!(activation, Activation::Silu | Activation::GeluTanh), "this activation"),
-                (moe.scoring != Scoring::Softmax, "experts scored by a sigmoid"),
-                (moe.groups.is_some(), "groups of experts"),
-                (moe.weight_scale != 1.0, "a scale of experts' weights"),
-                (moe.weighted != Weighted::Output, "experts with weighted inputs"),
-                (moe.shared.is_some_and(|s| s.weight != SharedWeight::Sigmoid), "a shared expert without a router"),
-            ],
-        )?;
-    }
-    Ok(())
-}
-
-fn check_attention(spec: &DecoderSpec, attention: &Attention) -> Result<(), CudaError> {
-    refuse(
-        spec,
-        [
-            (attention.latent.is_some(), "latent attention"),
-            (matches!(attention.mask, Mask::Chunked { .. }), "chunked attention"),
-            (attention.rope.magnitude != 1.0, "a rotation that scales"),
-            (attention.temperature.is_some(), "attention temperatures"),
-            (!matches!(attention.qk_norm, QkNorm::None | QkNorm::PerHead), "this norm of queries and keys"),
-            (attention.sinks, "attention sinks"),
-        ],
-    )
-}
-
-/// Looks for what the kernels lack in the tensors that the file has.
-///
-/// # Errors
-/// As [`check`].
-pub(crate) fn check_weights(spec: &DecoderSpec, weights: &DecoderWeights<TensorInfo>) -> Result<(), CudaError> {
-    let unusual =
-        |experts: &ExpertLinear<TensorInfo>| experts.bias.is_some() || matches!(experts.weight, Stacked::Each(_));
-    for layer in &weights.layers {
-        let FfnWeights::Moe(moe) = &layer.ffn else { continue };
-        refuse(
-            spec,
-            [
-                (moe.router.bias.is_some(), "a bias of the experts' router"),
-                (moe.selection_bias.is_some(), "a selection bias of experts"),
-                (
-                    [&moe.gate, &moe.up, &moe.down].into_iter().any(unusual),
-                    "experts with biases, or with a tensor each",
-                ),
-            ],
-        )?;
-    }
-    Ok(())
-}
-
-fn refuse<const N: usize>(spec: &DecoderSpec, features: [(bool, &str); N]) -> Result<(), CudaError> {
-    match features.into_iter().find(|(found, _)| *found) {
+    match spec.layers.iter().find_map(|layer| missing(spec.norm, layer)) {
         None => Ok(()),
-        Some((_, feature)) => {
+        Some(feature) => {
             let arch = spec.arch;
             Err(CudaError::Unsupported(format!(
-                "the GPU does not compute {feature} of `{arch}` models yet; use `--device cpu`"
+                "the GPU does not compute {feature} of `{arch}` models; use `--device cpu`"
             )))
         }
+    }
+}
+
+fn missing(norm: Norm, layer: &LayerSpec) -> Option<&'static str> {
+    let LayerSpec { attention, ffn, residual } = layer;
+    let has_layer_norms = norm != Norm::Rms;
+    let features = [
+        (has_layer_norms && residual.norms_outputs(), "layer norms of the blocks' outputs"),
+        (has_layer_norms && attention.qk_norm == QkNorm::AllHeads, "layer norms of all heads as one vector"),
+        (residual.is_parallel() && matches!(ffn, Ffn::Moe(_)), "experts beside attention"),
+        (matches!(ffn, Ffn::Plain { activation: Activation::ClampedSwiglu, .. }), "a clamped SwiGLU without a gate"),
+        (
+            attention.latent.is_some() && (attention.temperature.is_some() || attention.qk_norm != QkNorm::None),
+            "latent attention with norms of heads or a temperature",
+        ),
+    ];
+    features.into_iter().find_map(|(found, feature)| found.then_some(feature))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Activation, Attention, Ffn, LayerSpec, Moe, Norm, QkNorm, Residual, Rope};
+
+    use super::missing;
+
+    #[test]
+    fn what_no_kernel_computes_is_named() {
+        let attention = Attention::plain(4, 2, 64, Rope::none());
+        let ffn = Ffn::Plain { size: 64, activation: Activation::Gelu };
+        let layer = LayerSpec { attention, ffn, residual: Residual::Parallel };
+        assert_eq!(missing(Norm::LayerWithBias, &layer), None);
+        let experts = LayerSpec { ffn: Ffn::Moe(Moe::plain((2, 4), 64)), ..layer.clone() };
+        assert_eq!(missing(Norm::Rms, &experts), Some("experts beside attention"));
+        let mut heads = LayerSpec { residual: Residual::PostNorm, ..layer };
+        heads.attention.qk_norm = QkNorm::AllHeads;
+        assert_eq!(missing(Norm::Rms, &heads), None);
+        assert_eq!(missing(Norm::Layer, &heads), Some("layer norms of the blocks' outputs"));
     }
 }

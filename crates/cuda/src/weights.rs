@@ -1,20 +1,18 @@
 //! The weights on the device: matrices in the kernels' layout, vectors as f32.
 
-use gguf::{Gguf, TensorInfo};
+mod source;
+
+use gguf::Gguf;
 use model::{DecoderSpec, DecoderWeights};
-use quant::{Format, Isa};
 
 use crate::{
     device::{Buffer, Span},
     error::CudaError,
     gpu::Gpu,
     ops::matmul::{Matrix, Uploader},
-    repack::PlaneLayout,
-    supported,
 };
 
-/// The rows of an expert are a multiple of this: whole tiles of the kernels.
-const EXPERT_ROWS: usize = 16;
+use source::{Source, sources};
 
 /// A tensor on the device.
 pub(crate) enum Weight {
@@ -62,58 +60,59 @@ impl Model {
         spec: DecoderSpec,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self, CudaError> {
-        let tensors = model::resolve_weights(&spec, gguf)?;
-        supported::check_weights(&spec, &tensors)?;
         let mut uploader = Uploader::new(gpu)?;
-        let weights = tensors.try_map(&mut |tensor| {
-            let weight = load_tensor(gpu, &mut uploader, gguf, &tensor)?;
-            progress(tensor.num_bytes);
+        let weights = sources(&spec, gguf)?.try_map(&mut |source: Source| {
+            let weight = load(gpu, &mut uploader, gguf, &source)?;
+            progress(source.file_bytes());
             Ok::<_, CudaError>(weight)
         })?;
         uploader.finish()?;
-        Ok(Self { spec, weights })
+        let model = Self { spec, weights };
+        model.scale_logits(gpu)?;
+        Ok(model)
     }
 
     /// The output matrix.
     pub(crate) fn output(&self) -> &Matrix {
         self.weights.output.as_ref().unwrap_or(&self.weights.token_embd).matrix()
     }
+
+    /// Puts the scale of the logits into the norm before them: the output matrix is linear.
+    fn scale_logits(&self, gpu: &Gpu) -> Result<(), CudaError> {
+        let (norm, scale) = (&self.weights.output_norm, self.spec.logit_scale);
+        if scale == 1.0 {
+            return Ok(());
+        }
+        for vector in [Some(&norm.weight), norm.bias.as_ref()].into_iter().flatten() {
+            let mut values = gpu.device.download(vector.vector())?;
+            values.iter_mut().for_each(|value| *value *= scale);
+            gpu.device.upload(vector.vector(), &values)?;
+        }
+        Ok(())
+    }
 }
 
-/// Bytes that a file's weights take on the device.
+/// Bytes that a model's weights take on the device.
 ///
 /// # Errors
-/// [`CudaError::Layout`] when no kernel reads a tensor.
-pub(crate) fn device_bytes(gguf: &Gguf) -> Result<usize, CudaError> {
-    let bytes = gguf.tensors().iter().map(|tensor| match tensor.shape.len() {
-        0 | 1 => Ok(4 * tensor.num_weights()),
-        _ => layout(tensor).map(|layout| layout.num_bytes),
-    });
-    bytes.sum()
+/// [`CudaError::Model`] when a tensor is missing, [`CudaError::Layout`] when no kernel reads one.
+pub(crate) fn device_bytes(spec: &DecoderSpec, gguf: &Gguf) -> Result<usize, CudaError> {
+    let mut bytes = 0;
+    sources(spec, gguf)?.try_map(&mut |source: Source| {
+        bytes += match source.layout()? {
+            Some(layout) => layout.num_bytes,
+            None => 4 * source.num_weights(),
+        };
+        Ok::<_, CudaError>(())
+    })?;
+    Ok(bytes)
 }
 
-/// How a matrix lies on the device; experts' matrices lie one behind the other as one.
-fn layout(tensor: &TensorInfo) -> Result<PlaneLayout, CudaError> {
-    let cols = tensor.shape[0];
-    let rows = tensor.shape[1..].iter().product();
-    if tensor.shape.len() > 2 && !tensor.shape[1].is_multiple_of(EXPERT_ROWS) {
-        let (name, rows) = (&tensor.name, tensor.shape[1]);
-        let message = format!("tensor `{name}`: experts of {rows} rows; the GPU takes multiples of {EXPERT_ROWS}");
-        return Err(CudaError::Unsupported(message));
+fn load(gpu: &Gpu, uploader: &mut Uploader, gguf: &Gguf, source: &Source) -> Result<Weight, CudaError> {
+    if let Some(layout) = source.layout()? {
+        return uploader.matrix(gpu, layout, &source.bytes(gguf)?).map(Weight::Matrix);
     }
-    PlaneLayout::new(tensor.ggml_type, rows, cols)
-        .map_err(|source| CudaError::Layout { tensor: tensor.name.clone(), source })
-}
-
-fn load_tensor(gpu: &Gpu, uploader: &mut Uploader, gguf: &Gguf, tensor: &TensorInfo) -> Result<Weight, CudaError> {
-    if tensor.shape.len() > 1 {
-        let layout = layout(tensor)?;
-        return uploader.matrix(gpu, layout, gguf.data(tensor)).map(Weight::Matrix);
-    }
-    let format = Format::of(tensor.ggml_type)
-        .map_err(|error| CudaError::Unsupported(format!("tensor `{}`: {error}", tensor.name)))?;
-    let mut values = vec![0.0; tensor.num_weights()];
-    format.decode_row(Isa::detect(), gguf.data(tensor), &mut values);
+    let values = source.values(gguf)?;
     let buffer = Buffer::new(&gpu.device, 4 * values.len(), "a vector")?;
     gpu.device.upload(buffer.all(), &values)?;
     Ok(Weight::Vector(buffer))

@@ -23,6 +23,7 @@ struct Expected<'a> {
     what: &'a str,
     values: &'a [f64],
     rtol: f64,
+    atol: f64,
 }
 
 /// Which planes are wanted.
@@ -79,8 +80,13 @@ impl ActRows {
     /// Compares every plane with `expected`, `[tokens, cols]`: int8 within half a step of its block's scale, f16 within
     /// half a unit in the last place, both on top of `rtol` for the f32 that were rounded. Padding must be zero.
     pub(crate) fn check(&self, gpu: &Gpu, what: &str, expected: &[f64], rtol: f64) {
+        self.check_within(gpu, what, expected, (rtol, 0.0));
+    }
+
+    /// The same for f32 that may be off by `atol` too, as those of differences are.
+    pub(crate) fn check_within(&self, gpu: &Gpu, what: &str, expected: &[f64], (rtol, atol): (f64, f64)) {
         assert_eq!(expected.len(), self.tokens * self.cols);
-        let expected = Expected { what, values: expected, rtol };
+        let expected = Expected { what, values: expected, rtol, atol };
         if let Some(planes) = self.q8 {
             self.check_q8(&gpu.device, planes, &expected);
         }
@@ -95,7 +101,7 @@ impl ActRows {
     }
 
     fn check_q8(&self, device: &Device, planes: ActPlanes, expected: &Expected<'_>) {
-        let Expected { what, values: expected, rtol } = *expected;
+        let Expected { what, values: expected, rtol, atol } = *expected;
         let q = device.download(planes.q).expect("the copy works");
         let d = device.download(planes.d).expect("the copy works");
         let s = device.download(planes.s).expect("the copy works");
@@ -109,7 +115,7 @@ impl ActRows {
                 let scale = f64::from(d[at]);
                 let place = format!("{what}: token {token}, block {block}");
                 assert!(
-                    (scale - amax / 127.0).abs() <= rtol * amax,
+                    (scale - amax / 127.0).abs() <= rtol * amax + atol,
                     "{place}: scale {scale}, expected {}",
                     amax / 127.0
                 );
@@ -118,7 +124,7 @@ impl ActRows {
                     let error = (f64::from(int) * scale - value).abs();
                     // At most half a step, and what the f32 values were off.
                     assert!(
-                        error <= 0.5001 * scale + 2.0 * rtol * amax,
+                        error <= 0.5001 * scale + 2.0 * (rtol * amax + atol),
                         "{place}, column {i}: {int} * {scale} for {value}"
                     );
                 }
@@ -129,7 +135,7 @@ impl ActRows {
     }
 
     fn check_half(&self, device: &Device, half: Span<u16>, expected: &Expected<'_>) {
-        let Expected { what, values: expected, rtol } = *expected;
+        let Expected { what, values: expected, rtol, atol } = *expected;
         let halves = device.download(half).expect("the copy works");
         let padded = ActQ8::padded_cols(self.cols);
         for token in 0..self.tokens {
@@ -139,7 +145,7 @@ impl ActRows {
                 let error = (found - value).abs();
                 let bound =
                     (2.0_f64.powi(-11) + rtol) * value.abs() + if value == 0.0 { 0.0 } else { 2.0_f64.powi(-25) };
-                assert!(error <= bound * 1.0001, "{what}: token {token}, column {col}: f16 {found} for {value}");
+                assert!(error <= bound * 1.0001 + atol, "{what}: token {token}, column {col}: f16 {found} for {value}");
             }
         }
     }

@@ -30,12 +30,13 @@ const ATOL_Q8: f64 = 3e-3;
 #[derive(Clone, Copy, Debug)]
 struct Variant {
     group: usize,
-    window: Option<usize>,
+    mask: Mask,
     softcap: Option<f32>,
+    sinks: bool,
 }
 
 const fn group(group: usize) -> Variant {
-    Variant { group, window: None, softcap: None }
+    Variant { group, mask: Mask::Full, softcap: None, sinks: false }
 }
 
 /// A step over a cache: of sequence `s` the last `counts[s]` tokens are queries. Sequences in `padding` have length 0.
@@ -53,12 +54,18 @@ impl<'a> Step<'a> {
     fn new(gpu: &'a Gpu, paged: &'a Paged, variant: Variant, counts: &'a [usize]) -> Self {
         let mut spec = plain_attention(paged.num_kv_heads * variant.group, paged.num_kv_heads, paged.head_dim);
         spec.softcap = variant.softcap;
-        spec.mask = variant.window.map_or(Mask::Full, |window| Mask::Sliding { window });
+        spec.mask = variant.mask;
+        spec.sinks = variant.sinks;
         // Scores with a spread of about 2.
         let scale = 6.0 / (paged.head_dim as f32).sqrt();
         let len = counts.iter().sum::<usize>() * spec.q_size();
         let queries = Random::new(len as u64 + 1).floats(len, scale).into_iter().map(f32_to_f16).collect();
         Self { gpu, paged, spec, counts, padding: &[], queries }
+    }
+
+    /// Scores without values: some count for nothing, some for nearly everything.
+    fn sinks(&self) -> Vec<f32> {
+        (0..self.spec.num_heads).map(|head| head as f32 * 3.7 % 17.0 - 6.0).collect()
     }
 
     fn num_tokens(&self) -> usize {
@@ -103,6 +110,7 @@ impl<'a> Step<'a> {
         let (_tiles, tiles) = upload(gpu, &plan.tiles);
         let (_queries, queries) = upload(gpu, &self.queries);
         let (_rows, rows) = poisoned::<f32>(gpu, self.num_tokens() * spec.q_size());
+        let (_sinks, sinks) = upload(gpu, &self.sinks());
         let decode = match seqs {
             Seqs::All => DecodeSeqs::All,
             Seqs::Planned => DecodeSeqs::Listed(listed),
@@ -110,7 +118,15 @@ impl<'a> Step<'a> {
         let num_tokens = self.num_tokens();
         let meta = AttentionMeta { seq_lens, cu_seqlens, table_starts, block_tables, num_tokens, decode, tiles };
         let cache = paged.cache.layer(LAYER);
-        let inputs = AttentionInputs { attention: spec, queries, cache, meta, rows: Some(rows), out };
+        let inputs = AttentionInputs {
+            attention: spec,
+            queries,
+            cache,
+            meta,
+            sinks: spec.sinks.then_some(sinks),
+            rows: Some(rows),
+            out,
+        };
         let mut last: Option<Vec<u32>> = None;
         // Three runs, one after the other: the counters between splits are left as they were found.
         for _ in 0..3 {
@@ -190,9 +206,10 @@ impl<'a> Step<'a> {
                     spec.softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh())
                 })
                 .collect();
-            let largest = scores.iter().fold(f64::NEG_INFINITY, |max, &s| max.max(s));
+            let sink = if spec.sinks { f64::from(self.sinks()[head]) } else { f64::NEG_INFINITY };
+            let largest = scores.iter().fold(sink, |max, &s| max.max(s));
             scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
-            let sum: f64 = scores.iter().sum();
+            let sum = scores.iter().sum::<f64>() + (sink - largest).exp();
             out.fill(0.0);
             for (i, score) in (first..=position).zip(&scores) {
                 let value = &self.paged.values[seq][at(i)..][..spec.head_dim];
@@ -245,10 +262,11 @@ fn decode_sees_windows_and_caps_scores() {
     for (head_dim, kv_type) in [(16, KvType::F16), (64, KvType::F16), (256, KvType::F16), (128, KvType::Q8_0)] {
         let paged = Paged::new(gpu, (1, head_dim), kv_type, &LENS);
         for window in [1, 5, 16, 17, 100, 512, 5000] {
-            let variant = Variant { group: 4, window: Some(window), softcap: (window % 2 == 1).then_some(3.0) };
+            let mask = Mask::Sliding { window };
+            let variant = Variant { mask, softcap: (window % 2 == 1).then_some(3.0), ..group(4) };
             Step::new(gpu, &paged, variant, &[1; LENS.len()]).check(Seqs::All);
         }
-        let variant = Variant { group: 2, window: None, softcap: Some(50.0) };
+        let variant = Variant { softcap: Some(50.0), ..group(2) };
         Step::new(gpu, &paged, variant, &[1; LENS.len()]).check(Seqs::All);
     }
 }
@@ -342,8 +360,52 @@ fn chunks_see_windows_and_cap_scores() {
     for (head_dim, kv_type) in [(8, KvType::F16), (64, KvType::F16), (256, KvType::F16), (128, KvType::Q8_0)] {
         let paged = Paged::new(gpu, (1, head_dim), kv_type, &lens);
         for window in [1, 5, 16, 17, 100] {
-            let variant = Variant { group: 4, window: Some(window), softcap: (window % 2 == 1).then_some(3.0) };
+            let mask = Mask::Sliding { window };
+            let variant = Variant { mask, softcap: (window % 2 == 1).then_some(3.0), ..group(4) };
             Step::new(gpu, &paged, variant, &counts).check(Seqs::Planned);
+        }
+    }
+}
+
+#[test]
+fn sinks_take_part_in_every_softmax() {
+    let Some(gpu) = gpu() else { return };
+    let (lens, counts) = chunks();
+    for (head_dim, kv_type, size) in [
+        (64, KvType::F16, 8),
+        (64, KvType::Q8_0, 8),
+        (128, KvType::F16, 3),
+        (256, KvType::F16, 2),
+        (16, KvType::F16, 5),
+        (96, KvType::Q8_0, 17),
+    ] {
+        for mask in [Mask::Full, Mask::Sliding { window: 128 }] {
+            let variant = Variant { mask, sinks: true, ..group(size) };
+            let paged = Paged::new(gpu, (2, head_dim), kv_type, &lens);
+            Step::new(gpu, &paged, variant, &counts).check(Seqs::Planned);
+            let paged = Paged::new(gpu, (2, head_dim), kv_type, &LENS);
+            Step::new(gpu, &paged, variant, &[1; LENS.len()]).check(Seqs::All);
+        }
+        // Many splits in a cluster, and in memory.
+        let paged = Paged::new(gpu, (2, head_dim), kv_type, &[4100]);
+        Step::new(gpu, &paged, Variant { sinks: true, ..group(size) }, &[1]).check(Seqs::All);
+        let lens: Vec<usize> = (0..40).map(|i| 1 + i * 41).collect();
+        let paged = Paged::new(gpu, (2, head_dim), kv_type, &lens);
+        Step::new(gpu, &paged, Variant { sinks: true, ..group(size) }, &[1; 40]).check(Seqs::All);
+    }
+}
+
+#[test]
+fn chunked_masks_begin_at_multiples() {
+    let Some(gpu) = gpu() else { return };
+    let (lens, counts) = chunks();
+    for (head_dim, kv_type) in [(8, KvType::F16), (64, KvType::F16), (128, KvType::Q8_0)] {
+        for chunk in [1, 5, 16, 40, 512] {
+            let variant = Variant { mask: Mask::Chunked { chunk }, ..group(4) };
+            let paged = Paged::new(gpu, (1, head_dim), kv_type, &lens);
+            Step::new(gpu, &paged, variant, &counts).check(Seqs::Planned);
+            let paged = Paged::new(gpu, (1, head_dim), kv_type, &LENS);
+            Step::new(gpu, &paged, variant, &[1; LENS.len()]).check(Seqs::All);
         }
     }
 }
@@ -402,7 +464,8 @@ fn a_captured_step_serves_any_length() {
     let decode = DecodeSeqs::All;
     let meta = AttentionMeta { seq_lens, cu_seqlens, table_starts, block_tables, num_tokens: 2, decode, tiles };
     let cache = paged.cache.layer(LAYER);
-    let inputs = AttentionInputs { attention: &step.spec, queries, cache, meta, rows: Some(rows), out: None };
+    let inputs =
+        AttentionInputs { attention: &step.spec, queries, cache, meta, sinks: None, rows: Some(rows), out: None };
     let graph = Graph::capture(&gpu.device, || op.run(&gpu.device, &workspace, &inputs)).expect("a capture");
     for lens in [[1_u32, 1], [2000, 300], [17, 0], [513, 2], [2000, 300]] {
         gpu.device.upload(seq_lens, &lens).expect("the copy works");
@@ -423,7 +486,8 @@ fn a_captured_step_serves_any_length() {
 fn what_does_not_fit_is_refused() {
     let Some(gpu) = gpu() else { return };
     let error = |shape, kv_type| Attention::new(gpu, shape, kv_type).map(|_| ()).unwrap_err().to_string();
-    let shape = |num_heads, num_kv_heads, head_dim| HeadShape { num_heads, num_kv_heads, head_dim };
+    let shape =
+        |num_heads, num_kv_heads, head_dim| HeadShape { num_heads, num_kv_heads, head_dim, value_dim: head_dim };
     assert!(error(shape(4, 2, 80), KvType::Q8_0).contains("use the KV cache type f16"));
     assert!(error(shape(4, 2, 512), KvType::F16).contains("512"));
     assert!(error(shape(4, 3, 64), KvType::F16).contains("4 query heads over 3 KV heads"));

@@ -85,11 +85,11 @@ fn check_quantized_model(model: &'static str) {
 }
 
 /// A model with quantized experts: they get int8 inputs for any number of tokens.
-fn check_quantized_experts(model: &'static str) {
+fn check_quantized_experts(model: &'static str, golden: &str) {
     if !has_gpu() {
         return;
     }
-    let Some(golden) = data::open(model, model) else { return };
+    let Some(golden) = data::open(model, golden) else { return };
     for chunk in [256, 7, 1] {
         check_logits(&golden, options(), chunk, INT8);
         check_logits(&golden, CudaOptions { lone_token: LoneToken::AsInBatch, ..options() }, chunk, INT8);
@@ -111,7 +111,10 @@ golden_tests! { check_float_model:
     qwen2("qwen2.f16", "qwen2");
     qwen3("qwen3.f16", "qwen3");
     qwen3moe("qwen3moe.f16", "qwen3moe");
+    gemma2("gemma2.f16", "gemma2");
     gemma3("gemma3.f16", "gemma3");
+    phi3("phi3.f16", "phi3");
+    granite("granite.f16", "granite");
 }
 
 golden_tests! { check_quantized_model:
@@ -123,7 +126,8 @@ golden_tests! { check_quantized_model:
 }
 
 golden_tests! { check_quantized_experts:
-    moe_q4_k_m("quantized/qwen3moe.q4_k_m");
+    moe_q4_k_m("quantized/qwen3moe.q4_k_m", "quantized/qwen3moe.q4_k_m");
+    gpt_oss("gptoss.f16", "gptoss");
 }
 
 /// Six sequences in chunks of their own sizes, so that prefills and decodes mix, over scattered blocks.
@@ -132,7 +136,7 @@ fn other_sequences_change_no_text() {
     if !has_gpu() {
         return;
     }
-    for model in ["llama3_gqa", "qwen3", "qwen3moe", "gemma3", "mistral"] {
+    for model in ["llama3_gqa", "qwen3", "qwen3moe", "gemma2", "gemma3", "mistral", "phi3", "granite"] {
         let file: &'static str = format!("{model}.f16").leak();
         let Some(golden) = data::open(file, model) else { continue };
         let mut executor = executor(&golden, options());

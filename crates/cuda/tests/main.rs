@@ -9,11 +9,12 @@ mod data;
 mod embed;
 mod gated_act;
 mod golden;
+mod latent;
 mod matmul;
 mod moe;
+mod norm;
 mod overlap;
 mod paged;
-mod rms_norm;
 mod rope;
 #[path = "../../cpu/tests/golden/runner.rs"]
 mod runner;

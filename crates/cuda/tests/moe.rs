@@ -11,7 +11,7 @@ use cuda::{
         },
     },
 };
-use model::Moe;
+use model::{ExpertGroups, GroupScore, Moe, Scoring};
 use quant::{GgmlType, f16_to_f32, f32_to_f16};
 
 use crate::{
@@ -53,7 +53,7 @@ impl Room {
         let tokens = logits.len() / spec.num_experts;
         let room = Self::new(gpu, tokens * spec.num_used, spec.num_experts);
         let (_logits, span) = upload(gpu, logits);
-        let call = RouteCall { logits: span, tokens, slots, spec, routes: room.routes };
+        let call = RouteCall { logits: span, tokens, slots, spec, bias: None, routes: room.routes };
         Route::new(gpu).and_then(|op| op.run(&gpu.device, &call)).expect("the launches work");
         gpu.device.synchronize().expect("the kernels work");
         room
@@ -118,6 +118,78 @@ fn the_most_probable_experts_are_chosen() {
             assert_eq!(room.experts(gpu), experts, "{what}");
             assert_close(&what, &room.weights(gpu), &weights, 0.0, PROB_ERROR);
             room.check_groups(gpu, &what);
+        }
+    }
+}
+
+/// Experts and weights of one token, by any scoring and choice.
+fn chosen_by_score(logits: &[f32], bias: &[f32], spec: &Moe) -> (Vec<u32>, Vec<f64>) {
+    let top = logits.iter().fold(f64::NEG_INFINITY, |top, &x| top.max(f64::from(x)));
+    let powers: f64 = logits.iter().map(|&x| (f64::from(x) - top).exp()).sum();
+    let score = |&x: &f32| match spec.scoring {
+        Scoring::Softmax => (f64::from(x) - top).exp() / powers,
+        Scoring::Sigmoid => 1.0 / (1.0 + (-f64::from(x)).exp()),
+    };
+    let scores: Vec<f64> = logits.iter().map(score).collect();
+    let mut choices: Vec<f64> = scores.iter().zip(bias).map(|(score, &bias)| score + f64::from(bias)).collect();
+    if let Some(ExpertGroups { count, used, score }) = spec.groups {
+        let size = choices.len() / count;
+        let best = |group: &[f64]| {
+            let mut group = group.to_vec();
+            group.sort_by(|a, b| b.total_cmp(a));
+            group[0] + if score == GroupScore::BestTwo && size > 1 { group[1] } else { 0.0 }
+        };
+        let group_scores: Vec<f64> = choices.chunks(size).map(best).collect();
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by(|&a, &b| group_scores[b].total_cmp(&group_scores[a]).then(a.cmp(&b)));
+        order[used..].iter().for_each(|&group| choices[group * size..(group + 1) * size].fill(f64::NEG_INFINITY));
+    }
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| choices[b].total_cmp(&choices[a]).then(a.cmp(&b)));
+    order.truncate(spec.num_used);
+    let sum: f64 = if spec.normalize { order.iter().map(|&i| scores[i]).sum() } else { 1.0 };
+    order.iter().map(|&i| (i as u32, scores[i] / sum * f64::from(spec.weight_scale))).unzip()
+}
+
+#[test]
+fn scores_biases_and_groups_decide() {
+    let Some(gpu) = gpu() else { return };
+    for (tokens, num_experts, num_used, groups) in [
+        (3, 8, 2, None),
+        (9, 64, 6, Some((8, 3))),
+        (33, 160, 6, Some((8, 3))),
+        (5, 256, 8, Some((8, 4))),
+        (2, 32, 4, Some((32, 5))),
+        (2, 64, 32, Some((2, 1))),
+    ] {
+        for scoring in [Scoring::Softmax, Scoring::Sigmoid] {
+            for (score, normalize) in [(GroupScore::Best, true), (GroupScore::BestTwo, false)] {
+                let spec = Moe {
+                    scoring,
+                    groups: groups.map(|(count, used)| ExpertGroups { count, used, score }),
+                    weight_scale: 2.5,
+                    ..spec(num_experts, num_used, normalize)
+                };
+                let mut random = Random::new((tokens * 7 + num_experts) as u64);
+                let logits = random.floats(tokens * num_experts, 3.0);
+                let bias = random.floats(num_experts, 0.3);
+                let room = Room::new(gpu, tokens * num_used, num_experts);
+                let (_logits, logits_span) = upload(gpu, &logits);
+                let (_bias, bias_span) = upload(gpu, &bias);
+                let (bias_in, routes) = (Some(bias_span), room.routes);
+                let call = RouteCall { logits: logits_span, tokens, slots: None, spec: &spec, bias: bias_in, routes };
+                Route::new(gpu).and_then(|op| op.run(&gpu.device, &call)).expect("the launches work");
+                let (mut experts, mut weights) = (Vec::new(), Vec::new());
+                for row in logits.chunks_exact(num_experts) {
+                    let (chosen, share) = chosen_by_score(row, &bias, &spec);
+                    experts.extend(chosen);
+                    weights.extend(share);
+                }
+                let what = format!("{tokens} tokens, {spec:?}");
+                assert_eq!(room.experts(gpu), experts, "{what}");
+                assert_close(&what, &room.weights(gpu), &weights, 0.0, PROB_ERROR);
+                room.check_groups(gpu, &what);
+            }
         }
     }
 }
@@ -202,6 +274,15 @@ struct Case<'a> {
     spec: Moe,
     tokens: usize,
     pairs_per_input: usize,
+    /// `[num_experts * rows]` of each matrix, here and on the device.
+    biases: [Option<(&'a [f32], Span<f32>)>; 2],
+    weighted: bool,
+}
+
+impl<'a> Case<'a> {
+    fn new(matrices: &'a [Weights], spec: Moe, tokens: usize, pairs_per_input: usize) -> Self {
+        Self { matrices, spec, tokens, pairs_per_input, biases: [None; 2], weighted: false }
+    }
 }
 
 impl Case<'_> {
@@ -210,12 +291,14 @@ impl Case<'_> {
         let Self { spec: Moe { num_experts, num_used, .. }, tokens, pairs_per_input, .. } = *self;
         let pairs = tokens * num_used;
         let (act, matrices) = (inputs.act, matrices.as_slice());
-        let call = ExpertMatmulCall { act, pairs_per_input, pairs, matrices, num_experts, routes, out };
+        let (biases, weighted) = (self.biases.map(|bias| bias.map(|(_, span)| span)), self.weighted);
+        let call =
+            ExpertMatmulCall { act, pairs_per_input, pairs, matrices, biases, weighted, num_experts, routes, out };
         ExpertMatmul::new(gpu).and_then(|op| op.run(&gpu.device, &call)).expect("the launches work");
     }
 
     fn check(&self, gpu: &Gpu, what: &str) {
-        let Self { matrices, spec, tokens, pairs_per_input } = self;
+        let Self { matrices, spec, tokens, pairs_per_input, .. } = self;
         let (pairs, cols) = (tokens * spec.num_used, matrices[0].cols);
         let rows = matrices[0].rows / spec.num_experts;
         let logits = Random::new(*tokens as u64).floats(tokens * spec.num_experts, 3.0);
@@ -225,7 +308,7 @@ impl Case<'_> {
         let (_out, out) = poisoned::<f32>(gpu, pairs * matrices.len() * rows);
         self.run(gpu, &inputs, room.routes, out);
         let found = gpu.device.download(out).expect("a product");
-        let experts = room.experts(gpu);
+        let (experts, pair_weights) = (room.experts(gpu), room.weights(gpu));
         for (i, &found) in found.iter().enumerate() {
             let (pair, column) = (i / (matrices.len() * rows), i % (matrices.len() * rows));
             let weights = &matrices[column / rows];
@@ -234,8 +317,12 @@ impl Case<'_> {
             let x = &inputs.values[pair / pairs_per_input * cols..][..cols];
             let product = numbers[row * cols..][..cols].iter().zip(x).map(|(&w, x)| f64::from(w) * x);
             let (expected, magnitude): (f64, f64) = (product.sum(), x.iter().map(|x| x.abs()).sum());
+            let weight = if self.weighted { f64::from(pair_weights[pair]) } else { 1.0 };
+            let bias = self.biases[column / rows].map_or(0.0, |(bias, _)| f64::from(bias[row]));
+            let expected = weight * expected + bias;
             let error = (f64::from(found) - expected).abs();
-            let bound = SUM_ERROR * 2.0 * weights.row_max(row) * magnitude + 1e-12;
+            // A bias has its last bit too.
+            let bound = SUM_ERROR * 2.0 * weights.row_max(row) * magnitude + expected.abs() * 1e-7 + 1e-12;
             assert!(error <= bound, "{what}: pair {pair}, row {column} is {found}, expected {expected}");
         }
         // Another choice in between moves pairs to other places.
@@ -260,7 +347,7 @@ fn pairs_are_multiplied_by_their_experts() {
             for (tokens, num_used) in [(1, 2), (3, 1), (20, 4), (70, 3)] {
                 for pairs_per_input in [1, num_used] {
                     let spec = spec(num_experts, num_used, true);
-                    let case = Case { matrices: &matrices, spec, tokens, pairs_per_input };
+                    let case = Case::new(&matrices, spec, tokens, pairs_per_input);
                     let what = format!(
                         "{ggml_type}: {num_experts} experts {rows}x{cols}, {tokens} tokens, {num_used} used, input for {pairs_per_input}"
                     );
@@ -277,8 +364,24 @@ fn gate_and_up_stand_side_by_side() {
     for types in [[GgmlType::Q4_K, GgmlType::Q4_K], [GgmlType::Q4_K, GgmlType::Q6_K], [GgmlType::F16, GgmlType::BF16]] {
         let matrices = types.map(|ggml_type| Weights::new(gpu, ggml_type, 8 * 32, 512));
         for tokens in [1, 17] {
-            let case = Case { matrices: &matrices, spec: spec(8, 2, true), tokens, pairs_per_input: 2 };
+            let case = Case::new(&matrices, spec(8, 2, true), tokens, 2);
             case.check(gpu, &format!("{types:?}, {tokens} tokens"));
+        }
+    }
+}
+
+#[test]
+fn products_are_weighted_and_biases_added() {
+    let Some(gpu) = gpu() else { return };
+    for types in [[GgmlType::Q4_K, GgmlType::Q4_K], [GgmlType::Q8_0, GgmlType::Q6_K], [GgmlType::F16, GgmlType::F16]] {
+        let matrices = types.map(|ggml_type| Weights::new(gpu, ggml_type, 8 * 32, 512));
+        let [a, b] = [5, 6].map(|seed| Random::new(seed).floats(8 * 32, 100.0));
+        let (_a, a_span) = upload(gpu, &a);
+        let (_b, b_span) = upload(gpu, &b);
+        let both = [Some((&a[..], a_span)), Some((&b[..], b_span))];
+        for (biases, weighted) in [(both, false), ([None, both[1]], false), ([None; 2], true), (both, true)] {
+            let case = Case { biases, weighted, ..Case::new(&matrices, spec(8, 2, false), 17, 2) };
+            case.check(gpu, &format!("{types:?}, biases, weighted {weighted}"));
         }
     }
 }
@@ -294,7 +397,7 @@ fn other_pairs_change_nothing() {
         let spec = spec(4, 2, true);
         let room = Room::route(gpu, &logits[..tokens * 4], &spec);
         let (_out, out) = poisoned::<f32>(gpu, tokens * 2 * 32);
-        Case { matrices: &matrices, spec, tokens, pairs_per_input: 2 }.run(gpu, &inputs, room.routes, out);
+        Case::new(&matrices, spec, tokens, 2).run(gpu, &inputs, room.routes, out);
         gpu.device.download(out).expect("a product")
     };
     let all = run(40);
@@ -319,19 +422,31 @@ fn sums_are_weighted_and_the_shared_expert_adds() {
         let (_router, router_span) = upload(gpu, &router);
         for with_shared in [false, true] {
             let (_out, out) = poisoned::<f32>(gpu, tokens * cols);
-            let shared_out = SharedOut { rows: shared_span, router: router_span, x: inputs.act };
+            let router_in = (cols != 36).then_some(router_span);
+            let shared_out = SharedOut { rows: shared_span, router: router_in, x: inputs.act };
             let (rows_in, shared_in) = (rows_span, with_shared.then_some(shared_out));
-            let call =
-                ExpertSumCall { rows: rows_in, weights: weights_span, num_used, tokens, cols, shared: shared_in, out };
+            let weighted = num_used != 8;
+            let call = ExpertSumCall {
+                rows: rows_in,
+                weights: weights_span,
+                weighted,
+                num_used,
+                tokens,
+                cols,
+                shared: shared_in,
+                out,
+            };
             ExpertSum::new(gpu).and_then(|op| op.run(&gpu.device, &call)).expect("the launch works");
             let expected: Vec<f64> = (0..tokens * cols)
                 .map(|i| {
                     let (token, col) = (i / cols, i % cols);
                     let pairs = token * num_used..(token + 1) * num_used;
-                    let sum: f64 = pairs.map(|p| f64::from(weights[p]) * f64::from(rows[p * cols + col])).sum();
+                    let weight = |p: usize| if weighted { f64::from(weights[p]) } else { 1.0 };
+                    let sum: f64 = pairs.map(|p| weight(p) * f64::from(rows[p * cols + col])).sum();
                     let x = &inputs.values[token * cols..][..cols];
                     let dot: f64 = router.iter().zip(x).map(|(&r, x)| f64::from(r) * x).sum();
-                    sum + if with_shared { f64::from(shared[i]) / (1.0 + (-dot).exp()) } else { 0.0 }
+                    let share = if cols == 36 { 1.0 } else { 1.0 / (1.0 + (-dot).exp()) };
+                    sum + if with_shared { f64::from(shared[i]) * share } else { 0.0 }
                 })
                 .collect();
             let what = format!("{tokens} tokens, {num_used} experts, {cols} columns, shared {with_shared}");
@@ -354,6 +469,8 @@ fn what_does_not_fit_is_refused() {
         pairs_per_input: 2,
         pairs: 6,
         matrices: &matrices,
+        biases: [None; 2],
+        weighted: false,
         num_experts: 4,
         routes: room.routes,
         out,
@@ -366,6 +483,7 @@ fn what_does_not_fit_is_refused() {
         (ExpertMatmulCall { num_experts: 8, ..fits }, "for 8 experts of 8 rows"),
         (ExpertMatmulCall { matrices: &[], ..fits }, "0 matrices"),
         (ExpertMatmulCall { act: halves.act, ..fits }, "inputs of the other kind"),
+        (ExpertMatmulCall { biases: [None, Some(out.slice(0..63))], ..fits }, "a bias of 63 elements"),
         (ExpertMatmulCall { out: out.slice(0..95), ..fits }, "out has 95 elements, 96"),
     ] {
         let message = op.run(&gpu.device, &call).expect_err("a refusal").to_string();
@@ -376,7 +494,7 @@ fn what_does_not_fit_is_refused() {
     for (spec, expect) in
         [(spec(4, 5, true), "5 of 4 experts"), (spec(40, 33, true), "33 of 40"), (spec(5, 2, true), "12 logits")]
     {
-        let call = RouteCall { logits, tokens: 3, slots: None, spec: &spec, routes: room.routes };
+        let call = RouteCall { logits, tokens: 3, slots: None, spec: &spec, bias: None, routes: room.routes };
         let message = route.run(&gpu.device, &call).expect_err("a refusal").to_string();
         assert!(message.contains(expect), "{message:?} does not hold {expect:?}");
     }

@@ -105,6 +105,7 @@ fn write(gpu: &Gpu, cache: &KvCache, attention: &Attention, (rows, slots): (&[f3
     let inputs = RopeKvInputs {
         attention,
         norm_eps: 0.0,
+        centered_norms: false,
         qkv,
         q_norm: None,
         k_norm: None,

@@ -6,7 +6,7 @@ use cuda::{
     kv_cache::{KvCache, KvLayout},
     ops::rope::{RopeKv, RopeKvInputs},
 };
-use model::{Attention, RopeStyle};
+use model::{Attention, QkNorm, RopeStyle, Temperature};
 use quant::f16_to_f32;
 
 use crate::{
@@ -24,7 +24,8 @@ const EPS: f32 = 1e-6;
 struct Case {
     attention: Attention,
     kv_type: KvType,
-    norms: bool,
+    /// Whether norms of heads subtract the mean.
+    centered: bool,
     /// Values of the input are up to so large.
     size: f32,
 }
@@ -56,8 +57,8 @@ impl Case {
         let mut random = Random::new((a.head_dim * 100 + a.rope.dim + a.num_heads) as u64);
         Data {
             qkv: random.floats(SLOTS.len() * (a.q_size() + 2 * a.kv_size()), self.size),
-            q_norm: random.floats(a.head_dim, 2.0),
-            k_norm: random.floats(a.head_dim, 2.0),
+            q_norm: random.floats(a.q_size(), 2.0),
+            k_norm: random.floats(a.kv_size(), 2.0),
             inv_freqs: a.rope.inv_freqs(None),
         }
     }
@@ -77,9 +78,10 @@ impl Case {
         let inputs = RopeKvInputs {
             attention: a,
             norm_eps: EPS,
+            centered_norms: self.centered,
             qkv,
-            q_norm: self.norms.then_some(q_norm),
-            k_norm: self.norms.then_some(k_norm),
+            q_norm: Some(q_norm),
+            k_norm: Some(k_norm),
             inv_freqs,
             positions,
             slot_mapping,
@@ -104,15 +106,39 @@ impl Case {
         Found { queries, keys, values, bytes }
     }
 
-    /// A head normed, rotated and scaled.
-    fn head(&self, x: &[f32], position: u32, norm: Option<&[f32]>, data: &Data) -> Vec<f64> {
+    /// Head `head` of the query or key heads in `row`, normed and rotated.
+    fn head(&self, row: &[f32], head: usize, position: u32, (norm, data): (&[f32], &Data)) -> Vec<f64> {
         let a = &self.attention;
-        let mut x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
-        if let Some(weight) = norm {
-            let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
-            let inverse = 1.0 / (mean + f64::from(EPS)).sqrt();
-            x.iter_mut().zip(weight).for_each(|(x, w)| *x *= inverse * f64::from(*w));
+        let floats = |x: &[f32]| x.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
+        let own = head * a.head_dim..(head + 1) * a.head_dim;
+        let mut x = floats(&row[own.clone()]);
+        let ones = vec![1.0; a.head_dim];
+        match a.qk_norm {
+            QkNorm::None | QkNorm::UnitAfterRope => {}
+            QkNorm::PerHead => self.norm(&mut x, &floats(&norm[..a.head_dim])),
+            QkNorm::PerHeadOwn => self.norm(&mut x, &floats(&norm[own])),
+            QkNorm::AllHeads => {
+                let mut all = floats(row);
+                self.norm(&mut all, &floats(&norm[..row.len()]));
+                x = all[own].to_vec();
+            }
         }
+        self.rotate(&mut x, position, data);
+        if a.qk_norm == QkNorm::UnitAfterRope {
+            self.norm(&mut x, &ones);
+        }
+        x
+    }
+
+    fn norm(&self, x: &mut [f64], weight: &[f64]) {
+        let mean = if self.centered { x.iter().sum::<f64>() / x.len() as f64 } else { 0.0 };
+        let square = x.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / x.len() as f64;
+        let inverse = 1.0 / (square + f64::from(EPS)).sqrt();
+        x.iter_mut().zip(weight).for_each(|(x, w)| *x = (*x - mean) * inverse * w);
+    }
+
+    fn rotate(&self, x: &mut [f64], position: u32, data: &Data) {
+        let (a, magnitude) = (&self.attention, f64::from(self.attention.rope.magnitude));
         for (i, freq) in data.inv_freqs.iter().enumerate() {
             // The angle is rounded to f32, as on the CPU.
             let (sin, cos) = f64::from(position as f32 * freq).sin_cos();
@@ -120,9 +146,9 @@ impl Case {
                 RopeStyle::Norm => (2 * i, 2 * i + 1),
                 RopeStyle::Neox => (i, i + a.rope.dim / 2),
             };
+            let (sin, cos) = (sin * magnitude, cos * magnitude);
             (x[first], x[second]) = (x[first] * cos - x[second] * sin, x[first] * sin + x[second] * cos);
         }
-        x
     }
 
     fn check(&self, gpu: &Gpu) {
@@ -137,20 +163,17 @@ impl Case {
                 assert!(queries.iter().all(|&q| q == 0xffff), "token {token} is padding");
                 continue;
             }
-            let norm = self.norms.then_some(&data.q_norm[..]);
-            for (head, (x, found)) in
-                row.chunks(a.head_dim).zip(queries.chunks(a.head_dim)).take(a.num_heads).enumerate()
-            {
-                let expected = self.head(x, position, norm, &data);
+            let (q_row, k_row) = (&row[..a.q_size()], &row[a.q_size()..a.q_size() + a.kv_size()]);
+            let scale = a.scale * a.temperature.map_or(1.0, |temperature| temperature.at(position));
+            for (head, found) in queries.chunks(a.head_dim).enumerate() {
+                let expected = self.head(q_row, head, position, (&data.q_norm, &data));
                 let found: Vec<f64> = found.iter().map(|&q| f64::from(f16_to_f32(q))).collect();
-                let expected: Vec<f64> = expected.iter().map(|x| x * f64::from(a.scale)).collect();
+                let expected: Vec<f64> = expected.iter().map(|x| x * f64::from(scale)).collect();
                 self.compare(&format!("token {token}, query head {head}"), &found, &expected, None);
             }
-            let norm = self.norms.then_some(&data.k_norm[..]);
             for head in 0..a.num_kv_heads {
-                let key = &row[a.q_size() + head * a.head_dim..][..a.head_dim];
                 let value = &row[a.q_size() + a.kv_size() + head * a.head_dim..][..a.head_dim];
-                let key = self.head(key, position, norm, &data);
+                let key = self.head(k_row, head, position, (&data.k_norm, &data));
                 let value: Vec<f64> = value.iter().map(|x| f64::from(*x)).collect();
                 for (what, plane, expected) in [("key", &found.keys, key), ("value", &found.values, value)] {
                     let (found, scales) = self.stored(plane, slot as usize, head);
@@ -206,7 +229,7 @@ fn case(style: RopeStyle, (num_heads, num_kv_heads, head_dim): (usize, usize, us
     attention.rope.style = style;
     attention.rope.dim = dim;
     attention.scale = 1.0 / (head_dim as f32).sqrt();
-    Case { attention, kv_type: KvType::F16, norms: false, size: 3.0 }
+    Case { attention, kv_type: KvType::F16, centered: false, size: 3.0 }
 }
 
 #[test]
@@ -230,13 +253,35 @@ fn heads_of_every_size_turn() {
     }
 }
 
+/// A case whose heads are normed.
+fn normed(qk_norm: QkNorm, mut case: Case) -> Case {
+    case.attention.qk_norm = qk_norm;
+    case
+}
+
 #[test]
-fn heads_are_normed_first() {
+fn heads_are_normed() {
     let Some(gpu) = gpu() else { return };
-    for shape in [(4, 2, 16), (16, 8, 128), (4, 1, 256)] {
-        Case { norms: true, ..case(RopeStyle::Neox, shape, shape.2) }.check(gpu);
-        // Tiny values, so that epsilon counts.
-        Case { norms: true, size: 1e-3, ..case(RopeStyle::Norm, shape, shape.2) }.check(gpu);
+    for shape in [(4, 2, 16), (16, 8, 128), (4, 1, 256), (9, 3, 20)] {
+        for qk_norm in [QkNorm::PerHead, QkNorm::PerHeadOwn, QkNorm::AllHeads, QkNorm::UnitAfterRope] {
+            normed(qk_norm, case(RopeStyle::Neox, shape, shape.2)).check(gpu);
+            // Tiny values, so that epsilon counts.
+            normed(qk_norm, Case { size: 1e-3, ..case(RopeStyle::Norm, shape, shape.2) }).check(gpu);
+            if qk_norm != QkNorm::AllHeads {
+                normed(qk_norm, Case { centered: true, ..case(RopeStyle::Neox, shape, shape.2 / 2) }).check(gpu);
+            }
+        }
+    }
+}
+
+#[test]
+fn rotations_scale_and_queries_sharpen_with_the_position() {
+    let Some(gpu) = gpu() else { return };
+    for shape in [(4, 2, 16), (7, 1, 64)] {
+        let mut case = case(RopeStyle::Norm, shape, shape.2 / 2);
+        case.attention.rope.magnitude = 1.19;
+        case.attention.temperature = Some(Temperature { scale: 0.1, floor: 8, offset: 1 });
+        case.check(gpu);
     }
 }
 
@@ -245,7 +290,7 @@ fn keys_and_values_become_q8_0() {
     let Some(gpu) = gpu() else { return };
     for shape in [(2, 2, 32), (7, 1, 64), (3, 1, 96), (8, 2, 128), (4, 1, 256)] {
         Case { kv_type: KvType::Q8_0, ..case(RopeStyle::Neox, shape, shape.2) }.check(gpu);
-        Case { kv_type: KvType::Q8_0, norms: true, ..case(RopeStyle::Norm, shape, shape.2 / 2) }.check(gpu);
+        normed(QkNorm::PerHead, Case { kv_type: KvType::Q8_0, ..case(RopeStyle::Norm, shape, shape.2 / 2) }).check(gpu);
         // All zero but for signs: a scale of zero.
         Case { kv_type: KvType::Q8_0, size: 0.0, ..case(RopeStyle::Norm, shape, shape.2) }.check(gpu);
     }

@@ -54,11 +54,12 @@ class Step:
         self.kernels, self.model, self.batch, self.context, self.device = kernels, model, batch, context, device
 
     def ops(self):
-        """Every launch, as crates/cuda/src/forward.rs has them."""
+        """Every launch, as crates/cuda/src/forward.rs and the files beside it have them."""
         model, found = self.model, []
-        found += self.stages("embed", 0)
+        found += self.stages("embed", 0) + self.stages("enter", 0)
         for layer in range(model.layers):
-            found += self.stages("attention_block", layer) + self.stages("ffn_block", layer)
+            for method in LAYER_METHODS:
+                found += self.stages(method, layer)
         return found + self.stages("logits", 0) + self.stages("sampling", 0)
 
     def stages(self, function, layer):
@@ -180,31 +181,38 @@ class Step:
 OF_A_LAYER = {"norm", "qkv", "rope_kv", "attention", "attn_output", "gate_up", "ffn_down"}
 
 
+# What Forward::run calls for each layer, and the methods that only other architectures take.
+LAYER_METHODS = ("attention_block", "turn", "ffn_block", "leave")
+OF_OTHERS = {"latent_attention", "plain", "experts", "route_heads"}
+FILES = ("forward.rs", "forward/attention.rs", "forward/ffn.rs", "forward/residual.rs")
+
+
 @functools.cache
 def bodies():
-    """Method of forward.rs -> its text."""
-    methods = re.finditer(r"\n    fn (\w+)\(\s*&self.*?\n    }\n", read("crates/cuda/src/forward.rs"), flags=re.S)
+    """Method of the forward pass -> its text."""
+    text = "\n".join(read(f"crates/cuda/src/{file}") for file in FILES)
+    methods = re.finditer(r"\n    (?:pub\(super\) )?fn (\w+)(?:<'a>)?\(\s*&(?:'a )?self.*?\n    }\n", text, flags=re.S)
     return {match[1]: match[0] for match in methods}
 
 
 @functools.cache
 def stages_of(method):
-    """The stages that a method of forward.rs launches, in order, with those of the methods it calls."""
+    """The stages that a method of the forward pass launches, in order, with those of the methods it calls."""
     found = []
     for stage, called in re.findall(
         r"self\.stage\(Stage::(\w+)|self\.(\w+)\(", bodies().get(method, "").split("{", 1)[-1]
     ):
         if stage:
             found.append(re.sub(r"(?<!^)([A-Z])", r"_\1", stage).lower())
-        elif called in bodies() and called != method:
+        elif called in bodies() and called not in OF_OTHERS | {method}:
             found += stages_of(called)
     return found
 
 
 def check_stages():
     """Ends the program where forward.rs launches what is not counted here, or a layer's launches were not found."""
-    layer = stages_of("attention_block") + stages_of("ffn_block")
-    everything = layer + [stage for method in ("embed", "logits", "sampling") for stage in stages_of(method)]
+    layer = [stage for method in LAYER_METHODS for stage in stages_of(method)]
+    everything = layer + [stage for method in ("embed", "enter", "logits", "sampling") for stage in stages_of(method)]
     unknown = [stage for stage in everything if not hasattr(Step, stage)]
     missing = sorted(OF_A_LAYER - set(layer)) + sorted({"embed", "logits", "sampling"} - set(everything))
     if unknown or missing:

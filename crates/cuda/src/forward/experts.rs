@@ -1,6 +1,6 @@
 //! The feed-forward stages of a mixture of experts.
 
-use model::{DecoderSpec, ExpertLinear, Ffn, Moe, MoeWeights, Shared, SharedExpert, Stacked};
+use model::{DecoderSpec, ExpertLinear, Ffn, Moe, MoeWeights, SharedExpert, Stacked, Weighted};
 
 use crate::{
     Device,
@@ -10,9 +10,8 @@ use crate::{
     gpu::Gpu,
     ops::{
         act_out::ActOut,
-        gated_act::GatedActCall,
-        matmul::Matrix,
-        matmul::{ActivationKind, Segment},
+        gated_act::{GatedActCall, Inner},
+        matmul::{ActivationKind, Matrix},
         moe::{
             ExpertMatmul, ExpertMatmulCall, ExpertSum, ExpertSumCall, MAX_EXPERTS, MAX_PAIRS, MAX_USED, Route,
             RouteCall, Routes, SharedOut, max_tiles,
@@ -22,7 +21,7 @@ use crate::{
     weights::Weight,
 };
 
-use super::Step;
+use super::{Step, ffn::FfnOut, segment};
 
 /// Sizes of the widest layer with experts and the largest step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,42 +147,63 @@ impl Step<'_> {
         let halves = f.buffers.act_hidden.out(ActivationKind::Half, tokens, hidden)?;
         self.stage(Stage::Router, |f| {
             let logits = experts.logits.rows(tokens, spec.num_experts);
-            self.matmul(halves, &[Segment::plain(weights.router.weight.matrix(), logits)])?;
+            self.matmul(halves, &[segment(&weights.router, logits, spec.num_experts)])?;
             let slots = Some(f.array(&f.layout.slot_mapping, tokens));
-            experts.route.run(&f.device, &RouteCall { logits, tokens, slots, spec, routes })
+            let bias = weights.selection_bias.as_ref().map(Weight::vector);
+            experts.route.run(&f.device, &RouteCall { logits, tokens, slots, spec, bias, routes })
         })?;
-        let gated = experts.act.out(ExpertMatmul::activation_kind(stacked(&weights.down)), pairs, spec.size)?;
+        let [gate, up, down] = [&weights.gate, &weights.up, &weights.down].map(stacked);
+        let [gate_bias, up_bias, down_bias] = [&weights.gate, &weights.up, &weights.down].map(bias);
+        let gated = experts.act.out(ExpertMatmul::activation_kind(down), pairs, spec.size)?;
         let gate_up = experts.gate_up.rows(pairs, 2 * spec.size);
         let out = experts.out.rows(pairs, hidden);
-        let up = ExpertMatmulCall {
+        let call = ExpertMatmulCall {
             act: self.expert_inputs()?,
             pairs_per_input: spec.num_used,
             pairs,
-            matrices: &[stacked(&weights.gate), stacked(&weights.up)],
+            matrices: &[gate, up],
+            biases: [gate_bias, up_bias],
+            // The products are linear: weighted inputs are weighted products.
+            weighted: spec.weighted == Weighted::Input,
             num_experts: spec.num_experts,
             routes,
             out: gate_up,
         };
-        self.stage(Stage::GateUp, |f| experts.matmul.run(&f.device, &up))?;
+        self.stage(Stage::GateUp, |f| experts.matmul.run(&f.device, &call))?;
         self.stage(Stage::GatedAct, |f| {
-            let (rows, cols, activation) = (pairs, spec.size, spec.activation);
-            f.ops.gated_act.run(&f.device, &GatedActCall { gate_up, rows, cols, activation, out: gated })
+            let (inner, rows, cols, activation) = (Inner::GateUp, pairs, spec.size, spec.activation);
+            f.ops.gated_act.run(&f.device, &GatedActCall { gate_up, inner, rows, cols, activation, out: gated })
         })?;
-        let down = [stacked(&weights.down)];
-        let down = ExpertMatmulCall { act: gated, pairs_per_input: 1, matrices: &down, out, ..up };
-        self.stage(Stage::FfnDown, |f| experts.matmul.run(&f.device, &down))?;
+        let (matrices, biases) = ([down], [down_bias, None]);
+        let call = ExpertMatmulCall {
+            act: gated,
+            pairs_per_input: 1,
+            matrices: &matrices,
+            biases,
+            weighted: false,
+            out,
+            ..call
+        };
+        self.stage(Stage::FfnDown, |f| experts.matmul.run(&f.device, &call))?;
         let shared = match (&weights.shared, spec.shared) {
-            (Some(SharedExpert { router: Some(router), expert }), Some(Shared { size, .. })) => {
+            (Some(SharedExpert { router, expert }), Some(shared)) => {
                 let rows = experts.shared_out.rows(tokens, hidden);
-                self.gated(expert, (size, spec.activation), rows)?;
-                Some(SharedOut { rows, router: router.vector(), x: halves })
+                self.gated(expert, (shared.size, spec.activation), FfnOut { rows, residual: None })?;
+                Some(SharedOut { rows, router: router.as_ref().map(Weight::vector), x: halves })
             }
             _ => None,
         };
         self.stage(Stage::ExpertSum, |f| {
-            let branch = f.buffers.branch.rows(tokens, hidden);
-            let (rows, weights, num_used) = (out, routes.weights, spec.num_used);
-            let call = ExpertSumCall { rows, weights, num_used, tokens, cols: hidden, shared, out: branch };
+            let call = ExpertSumCall {
+                rows: out,
+                weights: routes.weights,
+                weighted: spec.weighted == Weighted::Output,
+                num_used: spec.num_used,
+                tokens,
+                cols: hidden,
+                shared,
+                out: self.branch(),
+            };
             experts.sum.run(&f.device, &call)
         })
     }
@@ -193,6 +213,10 @@ impl Step<'_> {
 pub(crate) fn stacked(linear: &ExpertLinear<Weight>) -> &Matrix {
     match &linear.weight {
         Stacked::One(weight) => weight.matrix(),
-        Stacked::Each(_) => unreachable!("`supported` refuses them"),
+        Stacked::Each(_) => unreachable!("stacks are joined when a model is loaded"),
     }
+}
+
+fn bias(linear: &ExpertLinear<Weight>) -> Option<Span<f32>> {
+    linear.bias.as_ref().map(Weight::vector)
 }

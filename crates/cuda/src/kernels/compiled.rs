@@ -9,7 +9,7 @@ const CHECKSUM_BYTES: usize = 16;
 /// What compiling one source for one target gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
-    /// The source's name, e.g. `rms_norm.cu`.
+    /// The source's name, e.g. `norm.cu`.
     pub file: String,
     /// What it is for.
     pub target: Target,

@@ -5,7 +5,7 @@ use super::{Target, hash::hash};
 /// A file that is compiled by itself.
 #[derive(Debug)]
 pub struct Source {
-    /// Its name in `kernels/`, e.g. `rms_norm.cu`.
+    /// Its name in `kernels/`, e.g. `norm.cu`.
     pub file: &'static str,
     /// Its text.
     pub text: &'static str,
@@ -42,9 +42,10 @@ pub const SOURCES: &[Source] = table!(Source in "kernels":
     "matmul_repack.cu"
     "moe_matmul.cu"
     "moe_route.cu"
+    "norm.cu"
     "quantize_act.cu"
-    "rms_norm.cu"
     "rope_kv.cu"
+    "rope_latent.cu"
     "sampling.cu"
 );
 
@@ -67,6 +68,7 @@ pub(crate) const HEADERS: &[Header] = table!(Header in "kernels/include":
     "quant_tile.cuh"
     "quant_wide.cuh"
     "reduce.cuh"
+    "rope.cuh"
     "sampling.cuh"
     "sampling_chain.cuh"
     "sampling_select.cuh"

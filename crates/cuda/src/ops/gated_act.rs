@@ -1,4 +1,4 @@
-//! The feed-forward's gate: `activation(gate) * up` to the inputs of a matrix.
+//! The feed-forward's activation, `activation(gate) * up` or `activation(up)`, to the inputs of a matrix.
 
 use model::Activation;
 
@@ -16,24 +16,60 @@ const FEW_ROWS: usize = 8;
 /// The largest grid along y.
 const MAX_ROWS: usize = 65_535;
 
-/// The kernels of the gate.
+/// The kernels of the activations.
 #[derive(Debug)]
 pub struct GatedAct {
-    silu: Kernel,
-    gelu_tanh: Kernel,
+    silu: Kernels,
+    gelu: Kernels,
+    gelu_tanh: Kernels,
+    clamped_swiglu: Kernel,
+    none: Kernel,
+}
+
+/// With a gate and without.
+#[derive(Debug)]
+struct Kernels {
+    gated: Kernel,
+    plain: Kernel,
+}
+
+/// What rows hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inner {
+    /// Gate and up side by side.
+    GateUp,
+    /// Up alone.
+    Up,
 }
 
 /// One call.
 #[derive(Clone, Copy, Debug)]
 pub struct GatedActCall {
-    /// Gate and up side by side, `[rows, 2 * cols]`.
+    /// What [`Self::inner`] says, `[rows, 2 * cols]` or `[rows, cols]`.
     pub gate_up: Span<f32>,
+    /// What rows hold.
+    pub inner: Inner,
     /// Number of rows.
     pub rows: usize,
     /// Columns of the gate; a multiple of 4, of 32 where int8 is written.
     pub cols: usize,
-    /// The gate's activation.
+    /// The activation; [`Activation::ClampedSwiglu`] with a gate only.
     pub activation: Activation,
+    /// Where the rows go.
+    pub out: ActOut,
+}
+
+/// Rows that are taken as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct RowsCall {
+    /// `[rows, stride]`, of which the first `cols` columns are taken.
+    pub from: Span<f32>,
+    /// Elements from one row to the next, a multiple of 4.
+    pub stride: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// Columns; a multiple of 4, of 32 where int8 is written.
+    pub cols: usize,
     /// Where the rows go.
     pub out: ActOut,
 }
@@ -56,8 +92,15 @@ impl GatedAct {
     /// # Errors
     /// [`CudaError`] when they cannot be loaded.
     pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
-        let kernel = |name| gpu.kernels.get(name);
-        Ok(Self { silu: kernel("gated_act_silu_f32")?, gelu_tanh: kernel("gated_act_gelu_tanh_f32")? })
+        let get = |name| gpu.kernels.get(name);
+        let pair = |gated, plain| Ok::<_, CudaError>(Kernels { gated: get(gated)?, plain: get(plain)? });
+        Ok(Self {
+            silu: pair("gated_act_silu_f32", "act_silu_f32")?,
+            gelu: pair("gated_act_gelu_f32", "act_gelu_f32")?,
+            gelu_tanh: pair("gated_act_gelu_tanh_f32", "act_gelu_tanh_f32")?,
+            clamped_swiglu: get("gated_act_clamped_swiglu_f32")?,
+            none: get("act_none_f32")?,
+        })
     }
 
     /// Queues one launch.
@@ -65,32 +108,67 @@ impl GatedAct {
     /// # Errors
     /// [`CudaError::Shape`] when buffers do not fit the sizes, [`CudaError::Driver`] when the launch is refused.
     pub fn run(&self, device: &Device, call: &GatedActCall) -> Result<(), CudaError> {
-        let GatedActCall { gate_up, rows, cols, activation, out } = *call;
-        out.check(OP, rows, cols)?;
-        let needed = rows * 2 * cols;
-        if gate_up.len() < needed || !gate_up.ptr().0.is_multiple_of(16) {
-            let (len, at) = (gate_up.len(), gate_up.ptr().0);
-            let message =
-                format!("gate and up have {len} elements at {at:#x}; {needed} are needed, aligned to 16 bytes");
-            return Err(CudaError::shape(OP, message));
-        }
-        if rows == 0 {
-            return Ok(());
-        }
-        if rows > MAX_ROWS {
-            return Err(CudaError::shape(OP, format!("{rows} rows; the limit is {MAX_ROWS}")));
-        }
-        let kernel = match activation {
-            Activation::Silu => &self.silu,
-            Activation::GeluTanh => &self.gelu_tanh,
-            other => return Err(CudaError::shape(OP, format!("no kernel of {other:?}"))),
+        let GatedActCall { gate_up, inner, rows, cols, activation, out } = *call;
+        let (stride, up_offset) = match inner {
+            Inner::GateUp => (2 * cols, cols),
+            Inner::Up => (cols, 0),
         };
-        let block: u32 = if rows <= FEW_ROWS { 64 } else { 256 };
-        let args = GatedActArgs { gate_up: gate_up.ptr(), out, stride: 2 * cols as u32, up_offset: cols as u32 };
-        let launch = Launch { grid: [(cols as u32).div_ceil(4 * block), rows as u32, 1], block, shared_bytes: 0 };
-        // SAFETY: both sides were checked to have room for the rows.
-        unsafe { kernel.launch(device, launch, &args) }
+        let kernel = self.kernel(activation, inner)?;
+        launch(device, kernel, &RowsCall { from: gate_up, stride, rows, cols, out }, (stride, up_offset))
     }
+
+    /// Makes the inputs of a matrix of rows as they are.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn rows(&self, device: &Device, call: &RowsCall) -> Result<(), CudaError> {
+        launch(device, &self.none, call, (call.cols, 0))
+    }
+
+    fn kernel(&self, activation: Activation, inner: Inner) -> Result<&Kernel, CudaError> {
+        let kernels = match (activation, inner) {
+            (Activation::Silu, _) => &self.silu,
+            (Activation::Gelu, _) => &self.gelu,
+            (Activation::GeluTanh, _) => &self.gelu_tanh,
+            (Activation::ClampedSwiglu, Inner::GateUp) => return Ok(&self.clamped_swiglu),
+            (Activation::ClampedSwiglu, Inner::Up) => {
+                return Err(CudaError::shape(OP, "a clamped SwiGLU without a gate".to_owned()));
+            }
+        };
+        Ok(match inner {
+            Inner::GateUp => &kernels.gated,
+            Inner::Up => &kernels.plain,
+        })
+    }
+}
+
+/// Launches a kernel over rows that it reads so many columns of; `up` stands from column `up_offset` on.
+fn launch(
+    device: &Device,
+    kernel: &Kernel,
+    call: &RowsCall,
+    (read, up_offset): (usize, usize),
+) -> Result<(), CudaError> {
+    let RowsCall { from, stride, rows, cols, out } = *call;
+    out.check(OP, rows, cols)?;
+    let needed = if rows == 0 { 0 } else { (rows - 1) * stride + read };
+    if from.len() < needed || stride < read || !stride.is_multiple_of(4) || !from.ptr().0.is_multiple_of(16) {
+        let (len, at) = (from.len(), from.ptr().0);
+        let message =
+            format!("{len} elements at {at:#x}, rows {stride} apart; {needed} are needed, aligned to 16 bytes");
+        return Err(CudaError::shape(OP, message));
+    }
+    if rows == 0 {
+        return Ok(());
+    }
+    if rows > MAX_ROWS {
+        return Err(CudaError::shape(OP, format!("{rows} rows; the limit is {MAX_ROWS}")));
+    }
+    let block: u32 = if rows <= FEW_ROWS { 64 } else { 256 };
+    let args = GatedActArgs { gate_up: from.ptr(), out, stride: stride as u32, up_offset: up_offset as u32 };
+    let launch = Launch { grid: [(cols as u32).div_ceil(4 * block), rows as u32, 1], block, shared_bytes: 0 };
+    // SAFETY: both sides were checked to have room for the rows.
+    unsafe { kernel.launch(device, launch, &args) }
 }
 
 #[cfg(test)]

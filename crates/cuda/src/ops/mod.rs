@@ -7,6 +7,6 @@ pub mod embed;
 pub mod gated_act;
 pub mod matmul;
 pub mod moe;
-pub mod rms_norm;
+pub mod norm;
 pub mod rope;
 pub mod sampling;

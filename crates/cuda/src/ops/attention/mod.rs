@@ -1,4 +1,4 @@
-//! Attention over the paged cache: causal, grouped heads, with an optional window and softcap.
+//! Attention over the paged cache: causal, grouped heads, with an optional window, softcap and sinks.
 //!
 //! Sequences with one query token go through the decode kernel, tiles of the others through the prefill kernel; a step
 //! may hold both ([`AttentionPlan`]). Head sizes without kernels of their own take one slow kernel for all tokens.
@@ -12,7 +12,7 @@ use crate::{
     device::{Device, DevicePtr, Kernel, KernelArgs, Launch, Span},
     error::CudaError,
     gpu::Gpu,
-    kv_cache::{KvLayer, KvPlanes, KvType, check_head_dim},
+    kv_cache::{KvLayer, KvPlanes, KvType, check_head_dim, check_latent_dim},
     ops::act_out::{ActOut, ActQ8},
 };
 
@@ -26,6 +26,8 @@ const BLOCK: u32 = 128;
 const TILE_ROWS: usize = 64;
 /// Heads of one KV head that share a tile at most.
 const MAX_TILE_HEADS: usize = 16;
+/// Elements of a latent's value at most.
+const MAX_LATENT_VALUE: usize = 512;
 /// What a grid's y dimension takes.
 const MAX_GRID_Y: usize = 65_535;
 
@@ -86,7 +88,9 @@ pub struct AttentionInputs<'a> {
     pub cache: KvLayer,
     /// The step.
     pub meta: AttentionMeta,
-    /// Results as `[tokens][q_size]` f32.
+    /// A score of each query head that has no value, `[num_heads]`.
+    pub sinks: Option<Span<f32>>,
+    /// Results as `[tokens][num_heads * value_dim]` f32.
     pub rows: Option<Span<f32>>,
     /// Results as inputs of the next matrix; see [`Attention::can_quantize`].
     pub out: Option<ActOut>,
@@ -101,12 +105,15 @@ struct Args {
     cu_seqlens: DevicePtr,
     table_starts: DevicePtr,
     block_tables: DevicePtr,
+    sinks: DevicePtr,
     rows: DevicePtr,
     out: ActOut,
     num_heads: u32,
     num_kv_heads: u32,
     head_dim: u32,
+    value_dim: u32,
     window: u32,
+    chunk: u32,
     softcap: f32,
 }
 
@@ -150,12 +157,13 @@ impl Attention {
     /// # Errors
     /// [`CudaError::Unsupported`] for heads that no kernel takes, [`CudaError::Kernels`].
     pub fn new(gpu: &Gpu, shape: HeadShape, kv_type: KvType) -> Result<Self, CudaError> {
-        check_head_dim(shape.head_dim, kv_type).map_err(CudaError::Unsupported)?;
+        check_shape(shape, kv_type).map_err(CudaError::Unsupported)?;
         if shape.num_kv_heads == 0 || shape.num_heads == 0 || !shape.num_heads.is_multiple_of(shape.num_kv_heads) {
             let (heads, kv_heads) = (shape.num_heads, shape.num_kv_heads);
             return Err(CudaError::Unsupported(format!("{heads} query heads over {kv_heads} KV heads")));
         }
         let kernels = match kernel_names(shape.head_dim, kv_type) {
+            _ if shape.is_latent() => Kernels::Any(gpu.kernels.get("attention_latent")?),
             Some([decode, prefill]) => {
                 let (decode, prefill) = (gpu.kernels.get(decode)?, gpu.kernels.get(prefill)?);
                 let shared_bytes = prefill_shared_bytes(shape.head_dim, two_stages(&gpu.device, kv_type));
@@ -169,8 +177,8 @@ impl Attention {
 
     /// Whether results can leave as int8 blocks: else ask for f32 rows and quantize those.
     #[must_use]
-    pub fn can_quantize(head_dim: usize) -> bool {
-        head_dim.is_multiple_of(32)
+    pub fn can_quantize(value_dim: usize) -> bool {
+        value_dim.is_multiple_of(32)
     }
 
     /// Attends a step's queries to the cache.
@@ -262,7 +270,7 @@ impl Attention {
     }
 
     fn check(&self, inputs: &AttentionInputs<'_>) -> Result<(), CudaError> {
-        let AttentionInputs { attention: spec, queries, cache, meta, rows, out } = inputs;
+        let AttentionInputs { attention: spec, queries, cache, meta, sinks, rows, out } = inputs;
         if HeadShape::of(spec) != self.shape {
             return refuse(format!("a layer of {:?}, kernels for {:?}", HeadShape::of(spec), self.shape));
         }
@@ -271,22 +279,31 @@ impl Attention {
         if found != expected {
             return refuse(format!("a cache of (type, heads, head size) {found:?}, expected {expected:?}"));
         }
-        let needed = meta.num_tokens * spec.q_size();
+        let (needed, width) = (meta.num_tokens * spec.q_size(), spec.num_heads * self.shape.value_dim);
         let num_rows = rows.map_or(needed, |rows| rows.len());
-        if queries.len() < needed || num_rows < needed {
-            let num_queries = queries.len();
-            return refuse(format!("{num_queries} query and {num_rows} result elements, {needed} needed"));
+        if queries.len() < needed || num_rows < meta.num_tokens * width {
+            let (num_queries, num_tokens) = (queries.len(), meta.num_tokens);
+            return refuse(format!(
+                "{num_queries} query and {num_rows} result elements, {num_tokens} tokens have {} and {width} each",
+                spec.q_size()
+            ));
+        }
+        if let Some(sinks) = sinks.filter(|sinks| sinks.len() < spec.num_heads) {
+            return refuse(format!("{} sinks for {} heads", sinks.len(), spec.num_heads));
         }
         match out {
-            Some(out) => out.check(OP, meta.num_tokens, spec.q_size())?,
+            Some(out) => out.check(OP, meta.num_tokens, width)?,
             None if rows.is_none() => return refuse("results are wanted nowhere".to_owned()),
             None => {}
         }
-        if out.is_some_and(|out| out.q8.q != DevicePtr::NULL) && !Self::can_quantize(spec.head_dim) {
-            return refuse(format!("int8 results of heads of {}, which blocks of 32 do not divide", spec.head_dim));
+        if out.is_some_and(|out| out.q8.q != DevicePtr::NULL) && !Self::can_quantize(self.shape.value_dim) {
+            return refuse(format!(
+                "int8 results of heads of {}, which blocks of 32 do not divide",
+                self.shape.value_dim
+            ));
         }
-        if out.is_some_and(|out| out.half != DevicePtr::NULL) && !spec.head_dim.is_multiple_of(4) {
-            return refuse(format!("f16 results of heads of {}; the size must divide by 4", spec.head_dim));
+        if out.is_some_and(|out| out.half != DevicePtr::NULL) && !self.shape.value_dim.is_multiple_of(4) {
+            return refuse(format!("f16 results of heads of {}; the size must divide by 4", self.shape.value_dim));
         }
         let addresses = [queries.ptr(), rows.map_or(DevicePtr::NULL, |rows| rows.ptr())];
         if addresses.iter().any(|ptr| !ptr.0.is_multiple_of(16)) {
@@ -312,10 +329,16 @@ impl Attention {
 
 impl AttentionInputs<'_> {
     fn args(&self) -> Args {
-        let Self { attention: spec, queries, cache, meta, rows, out } = self;
+        let Self { attention: spec, queries, cache, meta, sinks, rows, out } = self;
         // Null planes: rows alone are wanted.
         let no_q8 = ActQ8 { q: DevicePtr::NULL, d: DevicePtr::NULL, s: DevicePtr::NULL, cols: 0, padded: 0 };
         let no_out = ActOut { q8: no_q8, half: DevicePtr::NULL, half_stride: 0, tokens: 0 };
+        let (window, chunk) = match spec.mask {
+            Mask::Full => (0, 0),
+            Mask::Sliding { window } => (window, 0),
+            Mask::Chunked { chunk } => (0, chunk),
+        };
+        let word = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Args {
             q: queries.ptr(),
             kv: cache.planes,
@@ -323,19 +346,30 @@ impl AttentionInputs<'_> {
             cu_seqlens: meta.cu_seqlens.ptr(),
             table_starts: meta.table_starts.ptr(),
             block_tables: meta.block_tables.ptr(),
+            sinks: sinks.map_or(DevicePtr::NULL, |sinks| sinks.ptr()),
             rows: rows.map_or(DevicePtr::NULL, |rows| rows.ptr()),
             out: out.unwrap_or(no_out),
             num_heads: spec.num_heads as u32,
             num_kv_heads: spec.num_kv_heads as u32,
             head_dim: spec.head_dim as u32,
-            window: match spec.mask {
-                Mask::Full => 0,
-                Mask::Sliding { window } => u32::try_from(window).unwrap_or(u32::MAX),
-                Mask::Chunked { .. } => unreachable!("`supported` refuses them"),
-            },
+            value_dim: spec.gathered_dim() as u32,
+            window: word(window),
+            chunk: word(chunk),
             softcap: spec.softcap.unwrap_or(0.0),
         }
     }
+}
+
+/// Says what is wrong with a layer's heads.
+fn check_shape(shape: HeadShape, kv_type: KvType) -> Result<(), String> {
+    if !shape.is_latent() {
+        return check_head_dim(shape.head_dim, kv_type);
+    }
+    check_latent_dim(shape.head_dim, kv_type)?;
+    if shape.value_dim > MAX_LATENT_VALUE.min(shape.head_dim) {
+        return Err(format!("latents of {} elements; the GPU takes {MAX_LATENT_VALUE} at most", shape.value_dim));
+    }
+    Ok(())
 }
 
 /// The kernels made for a head size: decode, prefill.
@@ -378,7 +412,7 @@ mod tests {
 
     #[test]
     fn structs_are_laid_out_as_in_the_kernels() {
-        assert_eq!(size_of::<Args>(), 8 + 32 + 5 * 8 + 48 + 6 * 4);
+        assert_eq!(size_of::<Args>(), 8 + 32 + 6 * 8 + 48 + 8 * 4);
         assert_eq!(size_of::<DecodeArgs>(), size_of::<Args>() + 4 * 8 + 16);
         assert_eq!((size_of::<PrefillArgs>(), size_of::<AnyArgs>()), (size_of::<Args>() + 8, size_of::<Args>() + 8));
     }

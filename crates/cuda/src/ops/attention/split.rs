@@ -30,6 +30,8 @@ pub struct HeadShape {
     pub num_kv_heads: usize,
     /// Elements of a head.
     pub head_dim: usize,
+    /// Elements of a head's values; fewer than `head_dim` are the first ones of the keys (latents).
+    pub value_dim: usize,
 }
 
 /// The division of a launch. Depends on the number of sequences, never on their lengths: a captured launch stays right.
@@ -48,7 +50,13 @@ impl HeadShape {
     #[must_use]
     pub fn of(spec: &model::Attention) -> Self {
         let model::Attention { num_heads, num_kv_heads, head_dim, .. } = *spec;
-        Self { num_heads, num_kv_heads, head_dim }
+        Self { num_heads, num_kv_heads, head_dim, value_dim: spec.gathered_dim() }
+    }
+
+    /// Whether keys hold the values.
+    #[must_use]
+    pub fn is_latent(self) -> bool {
+        self.value_dim != self.head_dim
     }
 
     /// Query heads that share a KV head.
@@ -82,8 +90,11 @@ impl HeadShape {
         (short || tiles * splits >= MIN_CLUSTERED).then_some(Splits { splits, min_blocks: MIN_BLOCKS, clustered: true })
     }
 
-    /// f32 numbers of the splits' sums and statistics.
+    /// f32 numbers of the splits' sums and statistics; latents have no splits.
     fn partial_len(self, num_sms: usize, num_seqs: usize) -> usize {
+        if self.is_latent() {
+            return 0;
+        }
         let parts = self.decode_tiles() * num_seqs * self.splits(num_sms, num_seqs).splits;
         parts * TILE_HEADS * (self.head_dim + 2)
     }
@@ -164,8 +175,8 @@ impl AttentionWorkspace {
 mod tests {
     use super::{HeadShape, Splits, WorkspaceLayout};
 
-    const LLAMA_8B: HeadShape = HeadShape { num_heads: 32, num_kv_heads: 8, head_dim: 128 };
-    const GEMMA_1B: HeadShape = HeadShape { num_heads: 4, num_kv_heads: 1, head_dim: 256 };
+    const LLAMA_8B: HeadShape = HeadShape { num_heads: 32, num_kv_heads: 8, head_dim: 128, value_dim: 128 };
+    const GEMMA_1B: HeadShape = HeadShape { num_heads: 4, num_kv_heads: 1, head_dim: 256, value_dim: 256 };
 
     #[test]
     fn few_sequences_have_many_splits() {
@@ -197,7 +208,8 @@ mod tests {
 
     #[test]
     fn tiles_take_up_to_eight_heads() {
-        let tiles = |group: usize| HeadShape { num_heads: 2 * group, num_kv_heads: 2, head_dim: 64 }.decode_tiles();
+        let shape = |num_heads| HeadShape { num_heads, num_kv_heads: 2, head_dim: 64, value_dim: 64 };
+        let tiles = |group: usize| shape(2 * group).decode_tiles();
         assert_eq!([1, 7, 8, 9, 16, 17].map(tiles), [2, 2, 2, 4, 4, 6]);
     }
 

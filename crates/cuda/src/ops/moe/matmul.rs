@@ -37,6 +37,10 @@ pub struct ExpertMatmulCall<'a> {
     pub pairs: usize,
     /// One or two matrices `[num_experts * rows, cols]`.
     pub matrices: &'a [&'a Matrix],
+    /// What is added to the products of each matrix, `[num_experts * rows]`.
+    pub biases: [Option<Span<f32>>; 2],
+    /// Whether the products are multiplied by the pairs' weights.
+    pub weighted: bool,
     /// Experts of each matrix.
     pub num_experts: usize,
     /// Which pairs belong to which expert.
@@ -54,6 +58,8 @@ struct MoeMatmulArgs {
     out: DevicePtr,
     order: DevicePtr,
     tiles: DevicePtr,
+    biases: [DevicePtr; 2],
+    weights: DevicePtr,
     half_stride: u32,
     out_stride: u32,
     rows: u32,
@@ -102,13 +108,13 @@ impl ExpertMatmul {
         match *call.matrices {
             [a, b] if a.format() != b.format() => {
                 self.launch(device, call, (&[a], 0))?;
-                self.launch(device, call, (&[b], call.rows()))
+                self.launch(device, call, (&[b], 1))
             }
             ref all => self.launch(device, call, (all, 0)),
         }
     }
 
-    /// Multiplies by some of the matrices, whose results stand from column `first` on.
+    /// Multiplies by some of the matrices, the first of which is the call's number `first`.
     fn launch(
         &self,
         device: &Device,
@@ -116,13 +122,16 @@ impl ExpertMatmul {
         (matrices, first): (&[&Matrix], usize),
     ) -> Result<(), CudaError> {
         let (format, chunks) = (matrices[0].format(), matrices[0].layout().chunks);
+        let bias = |idx: usize| call.biases[idx].map_or(DevicePtr::NULL, |bias| bias.ptr());
         let args = MoeMatmulArgs {
             planes: [matrices[0].planes(), matrices[matrices.len() - 1].planes()],
             act: call.act.q8,
             half: call.act.half,
-            out: call.out.slice(first..call.out.len()).ptr(),
+            out: call.out.slice(first * call.rows()..call.out.len()).ptr(),
             order: call.routes.order.ptr(),
             tiles: call.routes.tiles.ptr(),
+            biases: [bias(first), bias(1)],
+            weights: if call.weighted { call.routes.weights.ptr() } else { DevicePtr::NULL },
             half_stride: call.act.half_stride,
             out_stride: (call.matrices.len() * call.rows()) as u32,
             rows: call.rows() as u32,
@@ -172,6 +181,9 @@ impl ExpertMatmulCall<'_> {
                 return refuse(format!("inputs of the other kind than {} weights want", matrix.format().name()));
             }
         }
+        if let Some(bias) = self.biases.iter().flatten().find(|bias| bias.len() < rows * num_experts) {
+            return refuse(format!("a bias of {} elements for {num_experts} experts of {rows} rows", bias.len()));
+        }
         let whole = self.pairs_per_input > 0 && pairs.is_multiple_of(self.pairs_per_input);
         if !whole || pairs / self.pairs_per_input > self.act.tokens as usize {
             let (each, room) = (self.pairs_per_input, self.act.tokens);
@@ -191,6 +203,6 @@ mod tests {
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernel() {
-        assert_eq!((size_of::<MoeMatmulArgs>(), std::mem::offset_of!(MoeMatmulArgs, half_stride)), (152, 128));
+        assert_eq!((size_of::<MoeMatmulArgs>(), std::mem::offset_of!(MoeMatmulArgs, half_stride)), (176, 152));
     }
 }

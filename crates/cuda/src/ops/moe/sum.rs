@@ -27,6 +27,8 @@ pub struct ExpertSumCall {
     pub rows: Span<f32>,
     /// `[tokens * num_used]`.
     pub weights: Span<f32>,
+    /// Whether the rows are multiplied by the weights here; else those of weight 0 alone are left out.
+    pub weighted: bool,
     /// Experts of a token.
     pub num_used: usize,
     /// Number of tokens.
@@ -44,8 +46,8 @@ pub struct ExpertSumCall {
 pub struct SharedOut {
     /// `[tokens, cols]`.
     pub rows: Span<f32>,
-    /// `[cols]`: the sigmoid of its dot product with a token's `x` is the token's weight.
-    pub router: Span<f32>,
+    /// `[cols]`: the sigmoid of its dot product with a token's `x` is the token's weight; without it the weight is 1.
+    pub router: Option<Span<f32>>,
     /// `[tokens, cols]` in f16.
     pub x: ActOut,
 }
@@ -62,6 +64,7 @@ struct MoeSumArgs {
     x_stride: u32,
     cols: u32,
     num_used: u32,
+    weighted: u32,
 }
 
 // SAFETY: `MoeSumArgs` of kernels/moe_route.cu.
@@ -91,11 +94,12 @@ impl ExpertSum {
             weights: call.weights.ptr(),
             out: call.out.ptr(),
             shared: shared.map_or(DevicePtr::NULL, |s| s.rows.ptr()),
-            gate: shared.map_or(DevicePtr::NULL, |s| s.router.ptr()),
+            gate: shared.and_then(|s| s.router).map_or(DevicePtr::NULL, |router| router.ptr()),
             x: shared.map_or(DevicePtr::NULL, |s| s.x.half),
             x_stride: shared.map_or(0, |s| s.x.half_stride),
             cols: call.cols as u32,
             num_used: call.num_used as u32,
+            weighted: u32::from(call.weighted),
         };
         let grid = [call.cols.div_ceil(PIECE_COLS * THREADS) as u32, call.tokens as u32, 1];
         let launch = Launch { grid, block: THREADS as u32, shared_bytes: 0 };
@@ -120,7 +124,8 @@ impl ExpertSumCall {
             if x.half == DevicePtr::NULL {
                 return refuse("the shared expert's weight needs f16 inputs".to_owned());
             }
-            spans.extend([("shared rows", rows, tokens * cols), ("shared router", router, cols)]);
+            spans.push(("shared rows", rows, tokens * cols));
+            spans.extend(router.map(|router| ("shared router", router, cols)));
         }
         for (name, span, needed) in spans {
             if span.len() < needed || !span.ptr().0.is_multiple_of(16) {

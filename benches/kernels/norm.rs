@@ -5,7 +5,7 @@ use cuda::{
     device::Buffer,
     ops::{
         act_out::{ActOut, ActPlanes, ActQ8},
-        rms_norm::{Branch, RmsNorm, RmsNormCall, Rows},
+        norm::{Branch, Norm, NormCall, Norms, Rows},
     },
 };
 
@@ -21,7 +21,7 @@ pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
 }
 
 fn case(bench: &Bench, rows: usize, cols: usize) -> Result<(), CudaError> {
-    let op = RmsNorm::new(&bench.gpu)?;
+    let op = Norms::new(&bench.gpu)?;
     let floats = rows * cols;
     // A step finds its rows in the second-level cache: one set of buffers.
     let [x, values, out] = [4 * floats, 4 * floats, 2 * floats].map(|n| Buffer::new(&bench.gpu.device, n, "bench"));
@@ -36,19 +36,25 @@ fn case(bench: &Bench, rows: usize, cols: usize) -> Result<(), CudaError> {
     let weight = weights.span::<f32>(0, cols);
     let branches = [
         ("norm", None, 4 * floats),
-        ("add, norm", Some(Branch { values: values.all(), weight: None }), 12 * floats),
+        ("add, norm", Some(Branch { values: values.all(), weight: None, scale: 1.0 }), 12 * floats),
         (
             "norm, add, norm",
-            Some(Branch { values: values.all(), weight: Some(weights.span(4 * cols, cols)) }),
+            Some(Branch { values: values.all(), weight: Some(weights.span(4 * cols, cols)), scale: 1.0 }),
             12 * floats,
         ),
     ];
     for (name, branch, bytes) in branches {
-        let call =
-            RmsNormCall { x: x.all(), cols, rows: Rows::First(rows), branch, norm: Some((weight, act)), eps: 1e-5 };
+        let call = NormCall {
+            x: x.all(),
+            cols,
+            rows: Rows::First(rows),
+            branch,
+            norm: Some((Norm::Rms { weight }, act)),
+            eps: 1e-5,
+        };
         let us = bench.time_us(100, |_| op.run(&bench.gpu.device, &call))?;
         let shape = format!("{name}: {rows} x {cols} to int8");
-        bench.report_bytes("rms_norm", &shape, us, bytes + q_bytes + 8 * blocks);
+        bench.report_bytes("norm", &shape, us, bytes + q_bytes + 8 * blocks);
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Between the qkv product and attention: head norms, rotation, scaled queries, and the write into the KV cache.
 
-use model::{Attention, RopeStyle};
+mod latent;
+
+use model::{Attention, QkNorm, RopeStyle, Temperature};
 
 use crate::{
     device::{Device, DevicePtr, Kernel, KernelArgs, Launch, Span},
@@ -8,6 +10,8 @@ use crate::{
     gpu::Gpu,
     kv_cache::{KvLayer, KvPlanes, check_head_dim},
 };
+
+pub use latent::{RopeLatent, RopeLatentInputs};
 
 const OP: &str = "rope_kv";
 /// Heads of a block of threads.
@@ -28,11 +32,13 @@ pub struct RopeKvInputs<'a> {
     pub attention: &'a Attention,
     /// Epsilon of the head norms.
     pub norm_eps: f32,
+    /// Whether the head norms subtract the mean first.
+    pub centered_norms: bool,
     /// `[tokens][q_size + 2 * kv_size]`: a token's query, key and value heads.
     pub qkv: Span<f32>,
-    /// Weight of the query heads' norm, `[head_dim]`.
+    /// Weights of the query heads' norm, of the shape that [`model::QkNorm`] says.
     pub q_norm: Option<Span<f32>>,
-    /// Weight of the key heads' norm, `[head_dim]`.
+    /// Weights of the key heads' norm, likewise.
     pub k_norm: Option<Span<f32>>,
     /// `[rope.dim / 2]`, of [`model::Rope::inv_freqs`].
     pub inv_freqs: Span<f32>,
@@ -63,8 +69,14 @@ struct Args {
     head_dim: u32,
     rope_dim: u32,
     style: u32,
+    norm: u32,
+    centered: u32,
     eps: f32,
     scale: f32,
+    magnitude: f32,
+    temperature: f32,
+    temperature_floor: u32,
+    temperature_offset: u32,
 }
 
 // SAFETY: RopeKvArgs of kernels/rope_kv.cu.
@@ -115,12 +127,13 @@ impl RopeKvInputs<'_> {
         if !rope_dim.is_multiple_of(2) || rope_dim > spec.head_dim {
             return refuse(format!("{rope_dim} rotated elements in heads of {}", spec.head_dim));
         }
+        let (q_norm, k_norm) = self.norm_lens()?;
         let needed = [
             ("qkv", self.qkv.len(), num_tokens * (spec.q_size() + 2 * spec.kv_size())),
             ("queries", self.queries.len(), num_tokens * spec.q_size()),
             ("inv_freqs", self.inv_freqs.len(), rope_dim / 2),
-            ("q_norm", self.q_norm.map_or(spec.head_dim, |w| w.len()), spec.head_dim),
-            ("k_norm", self.k_norm.map_or(spec.head_dim, |w| w.len()), spec.head_dim),
+            ("q_norm", self.q_norm.map_or(0, |w| w.len()), q_norm),
+            ("k_norm", self.k_norm.map_or(0, |w| w.len()), k_norm),
         ];
         if let Some((name, len, least)) = needed.into_iter().find(|(_, len, least)| len < least) {
             return refuse(format!("{name} has {len} elements, {num_tokens} tokens need {least}"));
@@ -129,8 +142,24 @@ impl RopeKvInputs<'_> {
         if aligned { Ok(()) } else { refuse("qkv must be aligned to 8 bytes, queries to 16".to_owned()) }
     }
 
+    /// Weights that the norms of queries and keys need.
+    fn norm_lens(&self) -> Result<(usize, usize), CudaError> {
+        let spec = self.attention;
+        Ok(match spec.qk_norm {
+            QkNorm::None | QkNorm::UnitAfterRope => (0, 0),
+            QkNorm::PerHead => (spec.head_dim, spec.head_dim),
+            QkNorm::AllHeads if self.centered_norms => {
+                return refuse("a norm of all heads as one vector that subtracts their mean".to_owned());
+            }
+            QkNorm::PerHeadOwn | QkNorm::AllHeads => (spec.q_size(), spec.kv_size()),
+        })
+    }
+
     fn args(&self) -> Args {
         let spec = self.attention;
+        // A temperature of zero is none.
+        let Temperature { scale, floor, offset } =
+            spec.temperature.unwrap_or(Temperature { scale: 0.0, floor: 1, offset: 0 });
         Args {
             qkv: self.qkv.ptr(),
             q_norm: self.q_norm.map_or(DevicePtr::NULL, |w| w.ptr()),
@@ -149,8 +178,20 @@ impl RopeKvInputs<'_> {
                 RopeStyle::Norm => 0,
                 RopeStyle::Neox => 1,
             },
+            norm: match spec.qk_norm {
+                QkNorm::None => 0,
+                QkNorm::PerHead => 1,
+                QkNorm::PerHeadOwn => 2,
+                QkNorm::AllHeads => 3,
+                QkNorm::UnitAfterRope => 4,
+            },
+            centered: u32::from(self.centered_norms),
             eps: self.norm_eps,
             scale: spec.scale,
+            magnitude: spec.rope.magnitude,
+            temperature: scale,
+            temperature_floor: floor.max(1) as u32,
+            temperature_offset: offset as u32,
         }
     }
 }
@@ -163,6 +204,6 @@ fn refuse<T>(message: String) -> Result<T, CudaError> {
 mod tests {
     #[test]
     fn the_struct_is_laid_out_as_in_the_kernel() {
-        assert_eq!(size_of::<super::Args>(), 7 * 8 + 32 + 8 * 4);
+        assert_eq!(size_of::<super::Args>(), 7 * 8 + 32 + 14 * 4);
     }
 }

@@ -1,9 +1,9 @@
-//! The norm and what surrounds it, against f64.
+//! The norms and what surrounds them, against f64.
 
 use cuda::{
     device::Span,
     gpu::Gpu,
-    ops::rms_norm::{Branch, RmsNorm, RmsNormCall, Rows},
+    ops::norm::{Branch, Norm, NormCall, Norms, Rows},
 };
 
 use crate::{
@@ -14,6 +14,21 @@ use crate::{
 const EPS: f32 = 1e-5;
 /// Of f32 results: sums of up to 16384 squares in a tree, and three roundings.
 const RTOL: f64 = 2e-6;
+/// Of differences to the mean, and of sums with a bias: in units of the largest values.
+const LAYER_ATOL: f64 = 6e-6;
+/// What branches are multiplied by.
+const SCALE: f32 = 0.22;
+
+/// The norms under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    None,
+    Rms,
+    Layer,
+    LayerWithBias,
+    /// Without weights, too (OLMo).
+    PlainLayer,
+}
 
 struct Data {
     rows: usize,
@@ -22,6 +37,7 @@ struct Data {
     branch: Vec<f32>,
     branch_weight: Vec<f32>,
     weight: Vec<f32>,
+    bias: Vec<f32>,
 }
 
 impl Data {
@@ -33,7 +49,23 @@ impl Data {
         x.chunks_mut(cols).skip(2).take(1).for_each(|row| row.fill(0.0));
         let branch = random.floats(rows * cols, 20.0);
         let branch_weight = random.floats(cols, 1.0);
-        Self { rows, cols, x, branch, branch_weight, weight: random.floats(cols, 2.0) }
+        let (weight, bias) = (random.floats(cols, 2.0), random.floats(cols, 1.0));
+        Self { rows, cols, x, branch, branch_weight, weight, bias }
+    }
+
+    fn normed_as(&self, kind: Kind, row: &[f64]) -> Vec<f64> {
+        let mean = row.iter().sum::<f64>() / self.cols as f64;
+        let centered: Vec<f64> = row.iter().map(|x| x - mean).collect();
+        match kind {
+            Kind::None => row.to_vec(),
+            Kind::Rms => self.normed(row, &self.weight),
+            Kind::Layer => self.normed(&centered, &self.weight),
+            Kind::LayerWithBias => {
+                let normed = self.normed(&centered, &self.weight).into_iter();
+                normed.zip(&self.bias).map(|(x, bias)| x + f64::from(*bias)).collect()
+            }
+            Kind::PlainLayer => self.normed(&centered, &vec![1.0; self.cols]),
+        }
     }
 
     fn normed(&self, row: &[f64], weight: &[f32]) -> Vec<f64> {
@@ -48,7 +80,7 @@ impl Data {
         for (x, branch) in self.x.chunks(self.cols).zip(self.branch.chunks(self.cols)) {
             let branch: Vec<f64> = branch.iter().map(|x| f64::from(*x)).collect();
             let branch = if with_weight { self.normed(&branch, &self.branch_weight) } else { branch };
-            out.extend(x.iter().zip(branch).map(|(x, branch)| f64::from(*x) + branch));
+            out.extend(x.iter().zip(branch).map(|(x, branch)| f64::from(*x) + f64::from(SCALE) * branch));
         }
         out
     }
@@ -58,23 +90,31 @@ fn floats(span: Span<f32>, gpu: &Gpu) -> Vec<f32> {
     gpu.device.download(span).expect("the copy works")
 }
 
-fn check(gpu: &Gpu, data: &Data, wanted: Wanted) {
+fn check(gpu: &Gpu, data: &Data, kind: Kind, wanted: Wanted) {
     let Data { rows, cols, .. } = *data;
-    let op = RmsNorm::new(gpu).expect("kernels");
+    let op = Norms::new(gpu).expect("kernels");
     let (_x, x) = upload(gpu, &data.x);
     let (_branch, values) = upload(gpu, &data.branch);
     let (_branch_weight, branch_weight) = upload(gpu, &data.branch_weight);
     let (_weight, weight) = upload(gpu, &data.weight);
+    let (_bias, bias) = upload(gpu, &data.bias);
+    let (norm, atol) = match kind {
+        Kind::None => (Norm::None, 0.0),
+        Kind::Rms => (Norm::Rms { weight }, 0.0),
+        Kind::Layer => (Norm::Layer { weight: Some(weight), bias: None }, LAYER_ATOL),
+        Kind::LayerWithBias => (Norm::Layer { weight: Some(weight), bias: Some(bias) }, LAYER_ATOL),
+        Kind::PlainLayer => (Norm::Layer { weight: None, bias: None }, LAYER_ATOL),
+    };
     for branch in [None, Some(None), Some(Some(branch_weight))] {
-        let what = format!("{rows} rows of {cols}, {wanted:?}, branch {branch:?}");
+        let what = format!("{kind:?}: {rows} rows of {cols}, {wanted:?}, branch {branch:?}");
         gpu.device.upload(x, &data.x).expect("the copy works");
         let act = ActRows::new(gpu, wanted, rows, cols);
-        let call = RmsNormCall {
+        let call = NormCall {
             x,
             cols,
             rows: Rows::First(rows),
-            branch: branch.map(|weight| Branch { values, weight }),
-            norm: Some((weight, act.out())),
+            branch: branch.map(|weight| Branch { values, weight, scale: SCALE }),
+            norm: Some((norm, act.out())),
             eps: EPS,
         };
         op.run(&gpu.device, &call).expect("the launch works");
@@ -86,22 +126,25 @@ fn check(gpu: &Gpu, data: &Data, wanted: Wanted) {
         assert_close(&what, &found, &added, 4e-6, RTOL);
         // From the sums as they are: where x and the branch cancel, little is left of their precision.
         let found: Vec<f64> = found.into_iter().map(f64::from).collect();
-        let normed: Vec<f64> = found.chunks(cols).flat_map(|row| data.normed(row, &data.weight)).collect();
-        act.check(gpu, &what, &normed, RTOL * 2.0);
+        let normed: Vec<f64> = found.chunks(cols).flat_map(|row| data.normed_as(kind, row)).collect();
+        act.check_within(gpu, &what, &normed, (RTOL * 2.0, atol));
     }
 }
 
 #[test]
 fn norms_are_those_of_f64() {
     let Some(gpu) = gpu() else { return };
-    for (rows, cols) in [(3, 32), (1, 96), (17, 160), (5, 1152), (3, 2048), (3, 2080), (2, 4096), (3, 5120), (3, 8192)]
-    {
-        check(gpu, &Data::new(rows, cols), Wanted::Both);
-    }
-    check(gpu, &Data::new(3, 14_336), Wanted::Int8);
-    // Columns that are no whole blocks can only be f16.
-    for cols in [4, 36, 1000, 2052] {
-        check(gpu, &Data::new(4, cols), Wanted::Half);
+    for kind in [Kind::None, Kind::Rms, Kind::Layer, Kind::LayerWithBias, Kind::PlainLayer] {
+        for (rows, cols) in
+            [(3, 32), (1, 96), (17, 160), (5, 1152), (3, 2048), (3, 2080), (2, 4096), (3, 5120), (3, 8192)]
+        {
+            check(gpu, &Data::new(rows, cols), kind, Wanted::Both);
+        }
+        check(gpu, &Data::new(3, 14_336), kind, Wanted::Int8);
+        // Columns that are no whole blocks can only be f16.
+        for cols in [4, 36, 1000, 2052] {
+            check(gpu, &Data::new(4, cols), kind, Wanted::Half);
+        }
     }
 }
 
@@ -109,12 +152,12 @@ fn norms_are_those_of_f64() {
 fn a_branch_can_be_added_without_a_norm_behind_it() {
     let Some(gpu) = gpu() else { return };
     let data = Data::new(4, 1152);
-    let op = RmsNorm::new(gpu).expect("kernels");
+    let op = Norms::new(gpu).expect("kernels");
     let (_x, x) = upload(gpu, &data.x);
     let (_branch, values) = upload(gpu, &data.branch);
     let (_weight, weight) = upload(gpu, &data.branch_weight);
-    let branch = Some(Branch { values, weight: Some(weight) });
-    let call = RmsNormCall { x, cols: 1152, rows: Rows::First(4), branch, norm: None, eps: EPS };
+    let branch = Some(Branch { values, weight: Some(weight), scale: SCALE });
+    let call = NormCall { x, cols: 1152, rows: Rows::First(4), branch, norm: None, eps: EPS };
     op.run(&gpu.device, &call).expect("the launch works");
     assert_close("added", &floats(x, gpu), &data.added(true), 4e-6, RTOL);
 }
@@ -123,14 +166,20 @@ fn a_branch_can_be_added_without_a_norm_behind_it() {
 fn picked_rows_are_normed_in_their_order() {
     let Some(gpu) = gpu() else { return };
     let data = Data::new(9, 288);
-    let op = RmsNorm::new(gpu).expect("kernels");
+    let op = Norms::new(gpu).expect("kernels");
     let (_x, x) = upload(gpu, &data.x);
     let (_weight, weight) = upload(gpu, &data.weight);
     let picked = [7, 0, 7, 3_u32];
     let (_ids, ids) = upload(gpu, &picked);
     let act = ActRows::new(gpu, Wanted::Both, 4, 288);
-    let mut call =
-        RmsNormCall { x, cols: 288, rows: Rows::Picked(ids), branch: None, norm: Some((weight, act.out())), eps: EPS };
+    let mut call = NormCall {
+        x,
+        cols: 288,
+        rows: Rows::Picked(ids),
+        branch: None,
+        norm: Some((Norm::Rms { weight }, act.out())),
+        eps: EPS,
+    };
     op.run(&gpu.device, &call).expect("the launch works");
     let row = |id: &u32| data.x[*id as usize * 288..][..288].iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
     let expected: Vec<f64> = picked.iter().flat_map(|id| data.normed(&row(id), &data.weight)).collect();
@@ -147,7 +196,7 @@ fn picked_rows_are_normed_in_their_order() {
 fn a_row_alone_is_the_row_in_a_batch_to_the_bit() {
     let Some(gpu) = gpu() else { return };
     let data = Data::new(33, 4096);
-    let op = RmsNorm::new(gpu).expect("kernels");
+    let op = Norms::new(gpu).expect("kernels");
     let (_weight, weight) = upload(gpu, &data.weight);
     let (_branch_weight, branch_weight) = upload(gpu, &data.branch_weight);
     let run = |first: usize, rows: usize| {
@@ -155,9 +204,9 @@ fn a_row_alone_is_the_row_in_a_batch_to_the_bit() {
         let (_x, x) = upload(gpu, &data.x[part.clone()]);
         let (_branch, values) = upload(gpu, &data.branch[part]);
         let act = ActRows::new(gpu, Wanted::Half, rows, 4096);
-        let branch = Some(Branch { values, weight: Some(branch_weight) });
-        let norm = Some((weight, act.out()));
-        let call = RmsNormCall { x, cols: 4096, rows: Rows::First(rows), branch, norm, eps: EPS };
+        let branch = Some(Branch { values, weight: Some(branch_weight), scale: SCALE });
+        let norm = Some((Norm::Rms { weight }, act.out()));
+        let call = NormCall { x, cols: 4096, rows: Rows::First(rows), branch, norm, eps: EPS };
         op.run(&gpu.device, &call).expect("the launch works");
         act.bytes(gpu)
     };
@@ -170,16 +219,23 @@ fn a_row_alone_is_the_row_in_a_batch_to_the_bit() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let Some(gpu) = gpu() else { return };
-    let op = RmsNorm::new(gpu).expect("kernels");
+    let op = Norms::new(gpu).expect("kernels");
     let (_x, x) = upload(gpu, &[1.0_f32; 256]);
     let act = ActRows::new(gpu, Wanted::Int8, 2, 128);
-    let fits = RmsNormCall { x, cols: 128, rows: Rows::First(2), branch: None, norm: Some((x, act.out())), eps: EPS };
+    let fits = NormCall {
+        x,
+        cols: 128,
+        rows: Rows::First(2),
+        branch: None,
+        norm: Some((Norm::Rms { weight: x }, act.out())),
+        eps: EPS,
+    };
     assert!(op.run(&gpu.device, &fits).is_ok());
     let misfits = [
-        RmsNormCall { rows: Rows::First(3), ..fits },
-        RmsNormCall { cols: 64, ..fits },
-        RmsNormCall { x: x.slice(1..256), rows: Rows::First(1), ..fits },
-        RmsNormCall { branch: Some(Branch { values: x.slice(0..128), weight: None }), ..fits },
+        NormCall { rows: Rows::First(3), ..fits },
+        NormCall { cols: 64, ..fits },
+        NormCall { x: x.slice(1..256), rows: Rows::First(1), ..fits },
+        NormCall { branch: Some(Branch { values: x.slice(0..128), weight: None, scale: SCALE }), ..fits },
     ];
     for call in misfits {
         assert!(op.run(&gpu.device, &call).is_err(), "{call:?}");

@@ -1,4 +1,4 @@
-//! RMS norm of the residual stream, with the residual addition before it and the inputs of a matrix behind it.
+//! Norms of the residual stream, with the residual addition before them and the inputs of a matrix behind them.
 
 use crate::{
     Device,
@@ -8,18 +8,39 @@ use crate::{
     ops::act_out::ActOut,
 };
 
-const OP: &str = "rms_norm";
+const OP: &str = "norm";
 /// Threads of a block at most.
 const MAX_THREADS: usize = 512;
 /// Columns of a piece: what a thread takes at a time.
 const PIECE_COLS: usize = 8;
-/// Pieces per thread of the kernels, and their names.
-const KERNELS: [(usize, &str); 3] = [(1, "rms_norm_f32_1"), (2, "rms_norm_f32_2"), (4, "rms_norm_f32_4")];
+/// Pieces per thread of the kernels of a kind.
+const PIECES: [usize; 3] = [1, 2, 4];
 
-/// The kernels of the norm.
+/// The kernels of the norms, each by its pieces.
 #[derive(Debug)]
-pub struct RmsNorm {
-    kernels: [Kernel; 3],
+pub struct Norms {
+    none: [Kernel; 3],
+    rms: [Kernel; 3],
+    layer: [Kernel; 3],
+}
+
+/// What is done to a row `v`.
+#[derive(Clone, Copy, Debug)]
+pub enum Norm {
+    /// Nothing.
+    None,
+    /// `v / sqrt(mean(v^2) + eps) * weight`.
+    Rms {
+        /// `[cols]`.
+        weight: Span<f32>,
+    },
+    /// `(v - mean(v)) / sqrt(var(v) + eps) * weight + bias`.
+    Layer {
+        /// `[cols]`; none is all ones.
+        weight: Option<Span<f32>>,
+        /// `[cols]`; none is all zeros.
+        bias: Option<Span<f32>>,
+    },
 }
 
 /// Which rows are normed.
@@ -36,13 +57,15 @@ pub enum Rows {
 pub struct Branch {
     /// `[rows, cols]`.
     pub values: Span<f32>,
-    /// `[cols]`: the values are normed with this weight before they are added.
+    /// `[cols]`: the values are RMS-normed with this weight before they are added.
     pub weight: Option<Span<f32>>,
+    /// What they are multiplied by, last of all.
+    pub scale: f32,
 }
 
-/// One call: `x += branch` where there is a branch, then `out = norm(x) * weight` where there is a weight.
+/// One call: `x += branch` where there is a branch, then `out = norm(x)` where that is wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct RmsNormCall {
+pub struct NormCall {
     /// The residual stream, `[rows, cols]`.
     pub x: Span<f32>,
     /// A multiple of 4, of 32 where int8 is written, at most 16384.
@@ -51,56 +74,68 @@ pub struct RmsNormCall {
     pub rows: Rows,
     /// Only with [`Rows::First`].
     pub branch: Option<Branch>,
-    /// The weight `[cols]` and the place of the normed rows.
-    pub norm: Option<(Span<f32>, ActOut)>,
+    /// The norm, and the place of the normed rows.
+    pub norm: Option<(Norm, ActOut)>,
     /// Added to the mean square.
     pub eps: f32,
 }
 
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct RmsNormArgs {
+struct NormArgs {
     x: DevicePtr,
     branch: DevicePtr,
     branch_weight: DevicePtr,
     weight: DevicePtr,
+    bias: DevicePtr,
     row_ids: DevicePtr,
     out: ActOut,
     cols: u32,
     eps: f32,
+    branch_scale: f32,
 }
 
-// SAFETY: `RmsNormArgs` of kernels/rms_norm.cu.
-unsafe impl KernelArgs for RmsNormArgs {}
+// SAFETY: `NormArgs` of kernels/rms_norm.cu.
+unsafe impl KernelArgs for NormArgs {}
 
-impl RmsNorm {
+impl Norms {
     /// Looks the kernels up.
     ///
     /// # Errors
     /// [`CudaError`] when they cannot be loaded.
     pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
-        let [a, b, c] = KERNELS.map(|(_, name)| gpu.kernels.get(name));
-        Ok(Self { kernels: [a?, b?, c?] })
+        let get = |name| gpu.kernels.get(name);
+        Ok(Self {
+            none: [get("no_norm_f32_1")?, get("no_norm_f32_2")?, get("no_norm_f32_4")?],
+            rms: [get("rms_norm_f32_1")?, get("rms_norm_f32_2")?, get("rms_norm_f32_4")?],
+            layer: [get("layer_norm_f32_1")?, get("layer_norm_f32_2")?, get("layer_norm_f32_4")?],
+        })
     }
 
     /// Queues one launch.
     ///
     /// # Errors
     /// [`CudaError::Shape`] when buffers do not fit the sizes, [`CudaError::Driver`] when the launch is refused.
-    pub fn run(&self, device: &Device, call: &RmsNormCall) -> Result<(), CudaError> {
+    pub fn run(&self, device: &Device, call: &NormCall) -> Result<(), CudaError> {
         let args = call.args()?;
         let num_rows = call.num_rows();
         if num_rows == 0 {
             return Ok(());
         }
         let (kernel_idx, block) = geometry(call.cols)?;
+        let kernels = match call.norm {
+            // Which of them does not matter: they leave after the addition.
+            None | Some((Norm::Rms { .. }, _)) => &self.rms,
+            Some((Norm::None, _)) => &self.none,
+            Some((Norm::Layer { .. }, _)) => &self.layer,
+        };
         let launch = Launch { grid: [num_rows as u32, 1, 1], block, shared_bytes: 0 };
         // SAFETY: `args` checked that every address has room for the rows; picked row ids are rows of `x` by contract.
-        unsafe { self.kernels[kernel_idx].launch(device, launch, &args) }
+        unsafe { kernels[kernel_idx].launch(device, launch, &args) }
     }
 }
 
-impl RmsNormCall {
+impl NormCall {
     fn num_rows(&self) -> usize {
         match self.rows {
             Rows::First(num_rows) => num_rows,
@@ -108,7 +143,7 @@ impl RmsNormCall {
         }
     }
 
-    fn args(&self) -> Result<RmsNormArgs, CudaError> {
+    fn args(&self) -> Result<NormArgs, CudaError> {
         let Self { x, cols, rows, branch, norm, eps } = *self;
         if !cols.is_multiple_of(4) {
             return refuse(format!("rows of {cols} columns; they must be a multiple of 4"));
@@ -118,16 +153,17 @@ impl RmsNormCall {
             Rows::Picked(_) => cols,
         };
         check_len("x", x, needed)?;
-        let mut args = RmsNormArgs {
+        let mut args = NormArgs {
             x: x.ptr(),
             branch: DevicePtr::NULL,
             branch_weight: DevicePtr::NULL,
             weight: DevicePtr::NULL,
+            bias: DevicePtr::NULL,
             row_ids: DevicePtr::NULL,
-            // Not touched without a weight.
             out: ActOut::NONE,
             cols: cols as u32,
             eps,
+            branch_scale: branch.map_or(1.0, |branch| branch.scale),
         };
         if let Rows::Picked(ids) = rows {
             if branch.is_some() {
@@ -143,24 +179,39 @@ impl RmsNormCall {
                 args.branch_weight = weight.ptr();
             }
         }
-        if let Some((weight, out)) = norm {
-            check_len("weight", weight, cols)?;
+        if let Some((norm, out)) = norm {
             out.check(OP, self.num_rows(), cols)?;
-            args.weight = weight.ptr();
             args.out = out;
+            let (weight, bias) = norm.parts();
+            for (name, part, place) in [("weight", weight, &mut args.weight), ("bias", bias, &mut args.bias)] {
+                if let Some(part) = part {
+                    check_len(name, part, cols)?;
+                    *place = part.ptr();
+                }
+            }
         }
         Ok(args)
     }
 }
 
+impl Norm {
+    /// Weight and bias.
+    fn parts(self) -> (Option<Span<f32>>, Option<Span<f32>>) {
+        match self {
+            Self::None => (None, None),
+            Self::Rms { weight } => (Some(weight), None),
+            Self::Layer { weight, bias } => (weight, bias),
+        }
+    }
+}
+
 /// The kernel for so many columns and its threads; they depend on nothing else, so that sums do not either.
 fn geometry(cols: usize) -> Result<(usize, u32), CudaError> {
-    let fits = |&(pieces, _): &(usize, &str)| cols <= pieces * PIECE_COLS * MAX_THREADS;
-    let Some(kernel_idx) = KERNELS.iter().position(fits) else {
-        let limit = KERNELS[2].0 * PIECE_COLS * MAX_THREADS;
+    let Some(kernel_idx) = PIECES.iter().position(|pieces| cols <= pieces * PIECE_COLS * MAX_THREADS) else {
+        let limit = PIECES[2] * PIECE_COLS * MAX_THREADS;
         return refuse(format!("rows of {cols} columns; the limit is {limit}"));
     };
-    let threads = cols.div_ceil(PIECE_COLS * KERNELS[kernel_idx].0).next_multiple_of(32);
+    let threads = cols.div_ceil(PIECE_COLS * PIECES[kernel_idx]).next_multiple_of(32);
     Ok((kernel_idx, threads as u32))
 }
 
@@ -180,18 +231,18 @@ fn refuse<T>(message: String) -> Result<T, CudaError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KERNELS, PIECE_COLS, RmsNormArgs, geometry};
+    use super::{NormArgs, PIECE_COLS, PIECES, geometry};
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernel() {
-        assert_eq!((size_of::<RmsNormArgs>(), std::mem::offset_of!(RmsNormArgs, cols)), (96, 88));
+        assert_eq!((size_of::<NormArgs>(), std::mem::offset_of!(NormArgs, cols)), (112, 96));
     }
 
     #[test]
     fn threads_cover_every_column() {
         for cols in (4..=16_384).step_by(4) {
             let (kernel_idx, block) = geometry(cols).unwrap();
-            assert!(block <= 512 && block as usize * PIECE_COLS * KERNELS[kernel_idx].0 >= cols, "{cols}");
+            assert!(block <= 512 && block as usize * PIECE_COLS * PIECES[kernel_idx] >= cols, "{cols}");
         }
         assert!(geometry(16_388).is_err());
     }

@@ -1,0 +1,147 @@
+//! Where a weight comes from: a tensor of the file, or several that become one matrix.
+
+use std::borrow::Cow;
+
+use gguf::{Gguf, TensorInfo};
+use model::{AttentionWeights, DecoderSpec, DecoderWeights, ExpertLinear, FfnWeights, LatentKeys, Stacked};
+use quant::{Format, GgmlType, Isa};
+
+use crate::{error::CudaError, repack::PlaneLayout};
+
+/// The rows of an expert are a multiple of this: whole tiles of the kernels.
+const EXPERT_ROWS: usize = 16;
+
+/// What one weight is made of.
+pub(super) enum Source {
+    /// A tensor as it is; one of three dimensions is a stack of matrices.
+    Tensor(TensorInfo),
+    /// Matrices of equal shape and type, one behind the other.
+    Stack(Vec<TensorInfo>),
+    /// The same, each transposed.
+    Transposed(Vec<TensorInfo>),
+}
+
+/// The sources of all weights, with every stack in one piece.
+pub(super) fn sources(spec: &DecoderSpec, gguf: &Gguf) -> Result<DecoderWeights<Source>, CudaError> {
+    let tensors = model::resolve_weights(spec, gguf)?;
+    let mut weights = tensors.try_map(&mut |tensor| Ok::<_, CudaError>(Source::Tensor(tensor)))?;
+    for layer in &mut weights.layers {
+        if let AttentionWeights::Latent(latent) = &mut layer.attention {
+            join(&mut latent.v_b)?;
+            if let LatentKeys::Transposed(each) = &mut latent.k_b {
+                latent.k_b = LatentKeys::Absorbed(Source::Transposed(tensors_of(each)?));
+            }
+        }
+        if let FfnWeights::Moe(moe) = &mut layer.ffn {
+            for ExpertLinear { weight, .. } in [&mut moe.gate, &mut moe.up, &mut moe.down] {
+                join(weight)?;
+            }
+        }
+    }
+    Ok(weights)
+}
+
+fn join(stacked: &mut Stacked<Source>) -> Result<(), CudaError> {
+    if let Stacked::Each(each) = stacked {
+        *stacked = Stacked::One(Source::Stack(tensors_of(each)?));
+    }
+    Ok(())
+}
+
+/// Takes the tensors out; they must be of one shape and type.
+fn tensors_of(each: &mut Vec<Source>) -> Result<Vec<TensorInfo>, CudaError> {
+    let tensors: Vec<TensorInfo> = std::mem::take(each).into_iter().flat_map(Source::into_tensors).collect();
+    let Some(first) = tensors.first() else {
+        return Err(CudaError::Unsupported("a stack of no matrices".to_owned()));
+    };
+    if let Some(other) = tensors.iter().find(|t| t.shape != first.shape || t.ggml_type != first.ggml_type) {
+        return Err(CudaError::Unsupported(format!(
+            "tensor `{}` is {} {:?}, `{}` is {} {:?}; the GPU takes experts of one type and shape",
+            first.name, first.ggml_type, first.shape, other.name, other.ggml_type, other.shape
+        )));
+    }
+    Ok(tensors)
+}
+
+impl Source {
+    fn tensors(&self) -> &[TensorInfo] {
+        match self {
+            Self::Tensor(tensor) => std::slice::from_ref(tensor),
+            Self::Stack(tensors) | Self::Transposed(tensors) => tensors,
+        }
+    }
+
+    fn into_tensors(self) -> Vec<TensorInfo> {
+        match self {
+            Self::Tensor(tensor) => vec![tensor],
+            Self::Stack(tensors) | Self::Transposed(tensors) => tensors,
+        }
+    }
+
+    /// Bytes in the file.
+    pub(super) fn file_bytes(&self) -> usize {
+        self.tensors().iter().map(|tensor| tensor.num_bytes).sum()
+    }
+
+    /// Numbers of a vector or matrix.
+    pub(super) fn num_weights(&self) -> usize {
+        self.tensors().iter().map(TensorInfo::num_weights).sum()
+    }
+
+    /// How a matrix lies on the device, stacked ones one behind the other as one; `None` for a vector.
+    ///
+    /// # Errors
+    /// [`CudaError::Layout`] when no kernel reads the type, [`CudaError::Unsupported`] for rows that tiles do not divide.
+    pub(super) fn layout(&self) -> Result<Option<PlaneLayout>, CudaError> {
+        let first = &self.tensors()[0];
+        let (ggml_type, cols, each, count) = match (self, &first.shape[..]) {
+            (Self::Transposed(all), &[cols, rows]) => (GgmlType::F32, rows, cols, all.len()),
+            (Self::Stack(all), &[cols, rows]) => (first.ggml_type, cols, rows, all.len()),
+            (_, &[] | &[_]) => return Ok(None),
+            (_, &[cols, rows]) => (first.ggml_type, cols, rows, 1),
+            (_, &[cols, rows, ref counts @ ..]) => (first.ggml_type, cols, rows, counts.iter().product()),
+        };
+        if count > 1 && !each.is_multiple_of(EXPERT_ROWS) {
+            let name = &first.name;
+            let message = format!("tensor `{name}`: experts of {each} rows; the GPU takes multiples of {EXPERT_ROWS}");
+            return Err(CudaError::Unsupported(message));
+        }
+        let layout = PlaneLayout::new(ggml_type, each * count, cols);
+        layout.map(Some).map_err(|source| CudaError::Layout { tensor: first.name.clone(), source })
+    }
+
+    /// The rows of the matrix, in the layout's type.
+    pub(super) fn bytes<'a>(&self, gguf: &'a Gguf) -> Result<Cow<'a, [u8]>, CudaError> {
+        Ok(match self {
+            Self::Tensor(tensor) => Cow::Borrowed(gguf.data(tensor)),
+            Self::Stack(tensors) => Cow::Owned(tensors.iter().flat_map(|t| gguf.data(t)).copied().collect()),
+            Self::Transposed(tensors) => {
+                let mut bytes = Vec::new();
+                for tensor in tensors {
+                    let values = decode(gguf, tensor)?;
+                    let cols = tensor.shape[0];
+                    let columns = (0..cols).flat_map(|col| values.iter().skip(col).step_by(cols));
+                    bytes.extend(columns.flat_map(|value| value.to_le_bytes()));
+                }
+                Cow::Owned(bytes)
+            }
+        })
+    }
+
+    /// The numbers of a vector.
+    pub(super) fn values(&self, gguf: &Gguf) -> Result<Vec<f32>, CudaError> {
+        let mut values = Vec::new();
+        for tensor in self.tensors() {
+            values.extend(decode(gguf, tensor)?);
+        }
+        Ok(values)
+    }
+}
+
+fn decode(gguf: &Gguf, tensor: &TensorInfo) -> Result<Vec<f32>, CudaError> {
+    let format = Format::of(tensor.ggml_type)
+        .map_err(|error| CudaError::Unsupported(format!("tensor `{}`: {error}", tensor.name)))?;
+    let mut values = vec![0.0; tensor.num_weights()];
+    format.decode_row(Isa::detect(), gguf.data(tensor), &mut values);
+    Ok(values)
+}
