@@ -1,6 +1,7 @@
 //! `llcuda`: serves GGUF language models over HTTP. This crate holds the commands; the work is done below it.
 
 mod bench;
+mod convert;
 mod device;
 mod inspect;
 mod kernels;
@@ -33,6 +34,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Say which quantization of a model to serve on a GPU, and how
     Recommend(recommend::RecommendArgs),
+    /// Convert the folder of a Hugging Face model to GGUF
+    Convert(convert::ConvertArgs),
     /// Compile the GPU kernels ahead of time, or show what they use
     Kernels(kernels::KernelsArgs),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Recommend(args) => recommend::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Kernels(args) => kernels::run(&args),
     };
     match result {
@@ -58,7 +62,8 @@ fn main() -> ExitCode {
 /// Makes llama-server's command lines ours: `serve` is understood where no command is named, and `_` is `-` in the
 /// names of long flags.
 fn arguments(mut args: Vec<String>) -> Vec<String> {
-    const COMMANDS: &[&str] = &["serve", "bench", "inspect", "kernels", "help", "-h", "--help", "-V", "--version"];
+    const COMMANDS: &[&str] =
+        &["serve", "bench", "inspect", "convert", "kernels", "help", "-h", "--help", "-V", "--version"];
     if args.get(1).is_some_and(|first| !COMMANDS.contains(&first.as_str()) && first.starts_with('-')) {
         args.insert(1, "serve".to_owned());
     }

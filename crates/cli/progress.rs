@@ -1,4 +1,4 @@
-//! The bars that move while a model loads or is downloaded.
+//! The bars that move while a model is loaded, downloaded or written.
 
 use std::{io::IsTerminal, time::Duration};
 
@@ -121,6 +121,33 @@ fn show(bar: &ProgressBar, num_bytes: Option<u64>) {
     bar.enable_steady_tick(REDRAW);
 }
 
+const WRITE_TEMPLATE: &str = "writing {bar:40.cyan/blue} {bytes} of {total_bytes}, {bytes_per_sec}";
+
+/// Counts the bytes of a result that are written; silent where there is no terminal.
+pub(crate) struct WriteBar(ProgressBar);
+
+impl WriteBar {
+    /// A bar that shows with the first bytes.
+    pub(crate) fn new() -> Self {
+        let bar = hidden_bar();
+        if let Ok(style) = ProgressStyle::with_template(WRITE_TEMPLATE) {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    /// So many of all bytes are written.
+    pub(crate) fn show(&self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
+    }
+
+    /// The bar goes away.
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use indicatif::ProgressStyle;
@@ -129,5 +156,6 @@ mod tests {
     fn the_templates_are_sound() {
         assert!(ProgressStyle::with_template(super::TEMPLATE).is_ok());
         assert!(ProgressStyle::with_template(super::SPINNER).is_ok());
+        assert!(ProgressStyle::with_template(super::WRITE_TEMPLATE).is_ok());
     }
 }

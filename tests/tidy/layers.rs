@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &["gguf", "quant"]),
     ("cpu", &["model", "exec", "sampling", "gguf", "quant", "types"]),
     ("cuda", &["model", "exec", "sampling", "gguf", "quant", "types"]),
+    ("convert", &["model", "gguf", "quant"]),
     ("text", &["gguf", "types"]),
     ("server", &["engine", "text", "types"]),
     ("hub", &[]),

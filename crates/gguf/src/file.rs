@@ -5,10 +5,11 @@ use std::{collections::HashMap, ops::Range, path::Path};
 use quant::GgmlType;
 
 use crate::{
-    GgufError, Metadata, OpenOptions,
+    GgufError, Metadata, NewTensor, OpenOptions,
     bytes::Bytes,
     header::{self, TensorEntry},
     split,
+    writer::layout,
 };
 
 /// A parsed GGUF. Tensor data stays where it is (mapped or embedded) and is borrowed from here.
@@ -105,6 +106,22 @@ impl Gguf {
         Self::from_shard(Bytes::Owned(bytes))
     }
 
+    /// A file that is yet to be written: metadata and tensors without their data, to be checked before it is made.
+    ///
+    /// # Errors
+    /// [`GgufError`] when a tensor cannot be stored.
+    pub fn describe(metadata: Metadata, tensors: &[NewTensor]) -> Result<Self, GgufError> {
+        let mut gguf = Self::empty();
+        gguf.version = 3;
+        gguf.metadata = metadata;
+        for NewTensor { name, shape, ggml_type } in tensors.iter().cloned() {
+            let num_bytes = layout::num_bytes(&name, &shape, ggml_type)?;
+            gguf.by_name.insert(name.clone(), gguf.tensors.len());
+            gguf.tensors.push(TensorInfo { name, shape, ggml_type, num_bytes, shard_idx: 0, offset: 0 });
+        }
+        Ok(gguf)
+    }
+
     /// The format version, 2 or 3.
     #[must_use]
     pub fn version(&self) -> u32 {
@@ -134,10 +151,11 @@ impl Gguf {
         self.by_name.get(name).map(|&i| &self.tensors[i])
     }
 
-    /// The bytes of one of this file's tensors.
+    /// The bytes of one of this file's tensors; none of a file that is only described.
     #[must_use]
     pub fn data(&self, tensor: &TensorInfo) -> &[u8] {
-        &self.shards[tensor.shard_idx].as_slice()[tensor.offset..tensor.offset + tensor.num_bytes]
+        let Some(shard) = self.shards.get(tensor.shard_idx) else { return &[] };
+        &shard.as_slice()[tensor.offset..tensor.offset + tensor.num_bytes]
     }
 
     /// Brings a tensor's bytes into memory where they are mapped, so that whoever needs them first need not wait for the
@@ -176,14 +194,18 @@ impl Gguf {
         self.tensors.iter().map(|t| t.num_bytes as u64).sum()
     }
 
-    fn from_shard(bytes: Bytes) -> Result<Self, GgufError> {
-        let mut gguf = Self {
+    fn empty() -> Self {
+        Self {
             version: 0,
             metadata: Metadata::default(),
             tensors: Vec::new(),
             by_name: HashMap::new(),
             shards: Vec::new(),
-        };
+        }
+    }
+
+    fn from_shard(bytes: Bytes) -> Result<Self, GgufError> {
+        let mut gguf = Self::empty();
         gguf.metadata = gguf.add_shard(bytes)?;
         Ok(gguf)
     }

@@ -43,7 +43,9 @@ struct Finder<'a> {
 impl Finder<'_> {
     fn optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<TensorInfo>, ModelError> {
         let Some(tensor) = self.gguf.tensor(name) else { return Ok(None) };
-        if tensor.shape != shape {
+        // Some writers end a shape in ones.
+        let num_dims = tensor.shape.iter().rposition(|&d| d != 1).map_or(1, |last| last + 1).max(shape.len());
+        if tensor.shape[..num_dims.min(tensor.shape.len())] != *shape {
             let (found, expected) = (tensor.shape.clone(), shape.to_vec());
             return Err(ModelError::Shape { name: name.to_owned(), found, expected });
         }

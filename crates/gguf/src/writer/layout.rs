@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use quant::GgmlType;
+
 use super::{NewTensor, WriteError};
 use crate::{GgufError, Metadata, Value, ValueType, encode, header};
 
@@ -84,7 +86,7 @@ impl Layout {
     }
 
     fn place(&mut self, tensor: NewTensor, max_split_bytes: Option<u64>) -> Result<(), WriteError> {
-        let num_bytes = num_bytes(&tensor)?;
+        let num_bytes = num_bytes(&tensor.name, &tensor.shape, tensor.ggml_type)?;
         let mut file = self.files.len() - 1;
         let with_this = self.files[file].tensor_bytes + num_bytes as u64;
         if max_split_bytes.is_some_and(|max| with_this > max) && self.files[file].num_tensors > 0 {
@@ -121,8 +123,8 @@ impl Layout {
     }
 }
 
-fn num_bytes(tensor: &NewTensor) -> Result<usize, GgufError> {
-    let NewTensor { name, shape, ggml_type } = tensor;
+/// The bytes of a tensor, if it can be stored.
+pub(crate) fn num_bytes(name: &str, shape: &[usize], ggml_type: GgmlType) -> Result<usize, GgufError> {
     if shape.is_empty()
         || shape.len() > header::MAX_DIMS as usize
         || shape.contains(&0)

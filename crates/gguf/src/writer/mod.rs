@@ -5,7 +5,7 @@
 
 mod aside;
 mod error;
-mod layout;
+pub(crate) mod layout;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,170 @@
+//! How the models of each family are called by Hugging Face and in GGUF. One file per family, one line each here.
+
+mod cohere;
+mod exaone;
+mod falcon;
+mod gemma;
+mod glm;
+mod gpt2;
+mod llama;
+mod names;
+mod olmo;
+mod phi3;
+mod qwen;
+mod stablelm;
+mod starcoder2;
+
+use crate::{
+    ConvertError,
+    config::Config,
+    keys::Keys,
+    recipe::{Part, Pick, Recipe},
+    tensor::Tensor,
+};
+use names::Table;
+pub(crate) use names::Target;
+
+const FAMILIES: &[&[Family]] = &[
+    llama::FAMILY,
+    qwen::FAMILY,
+    gemma::FAMILY,
+    phi3::FAMILY,
+    olmo::FAMILY,
+    stablelm::FAMILY,
+    falcon::FAMILY,
+    gpt2::FAMILY,
+    starcoder2::FAMILY,
+    cohere::FAMILY,
+    glm::FAMILY,
+    exaone::FAMILY,
+];
+
+/// A family of models.
+pub(crate) struct Family {
+    /// Its classes in `config.json`.
+    pub(crate) classes: &'static [&'static str],
+    /// Its name in GGUF.
+    pub(crate) arch: &'static str,
+    /// The names of its tensors.
+    tables: &'static [Table],
+    /// What `config.json` may leave out, as JSON.
+    pub(crate) defaults: &'static str,
+    /// Sets the metadata keys.
+    pub(crate) keys: fn(&mut Keys<'_>, &Config) -> Result<(), ConvertError>,
+    /// Makes tensors of the result of a tensor of the model.
+    tensor: fn(&Heads, &Target, Tensor) -> Result<Vec<Recipe>, ConvertError>,
+    /// Tensors that are computed from the configuration.
+    pub(crate) extra: fn(&Config) -> Result<Vec<Recipe>, ConvertError>,
+    pub(crate) vocab: VocabRules,
+}
+
+/// What is particular to a family's vocabulary.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct VocabRules {
+    /// `tokenizer.ggml.add_space_prefix`, where it is not left to the tokenizer's own files.
+    pub(crate) add_space_prefix: Option<bool>,
+    /// Whether `add_prefix_space` of `tokenizer_config.json` is copied.
+    pub(crate) copies_space_prefix: bool,
+    /// Special tokens by id that no file names.
+    pub(crate) special: &'static [(&'static str, u64)],
+    /// Special tokens by their text.
+    pub(crate) special_texts: &'static [(&'static str, &'static str)],
+}
+
+/// The sizes that tensors are reordered by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heads {
+    pub(crate) num_heads: usize,
+    pub(crate) num_kv_heads: usize,
+}
+
+impl Heads {
+    pub(crate) fn of_config(config: &Config) -> Result<Self, ConvertError> {
+        Ok(Self { num_heads: config.num_heads()?, num_kv_heads: config.num_kv_heads()? })
+    }
+}
+
+impl Family {
+    /// The family of a class of models.
+    pub(crate) fn of_class(class: &str) -> Result<&'static Self, ConvertError> {
+        let all = || FAMILIES.iter().copied().flatten();
+        all().find(|f| f.classes.contains(&class)).ok_or_else(|| {
+            let known: Vec<_> = all().flat_map(|f| f.classes).copied().collect();
+            ConvertError::Unsupported(format!("models of class `{class}` are not supported; {} are", known.join(", ")))
+        })
+    }
+
+    /// All tensors of the result that come from the model's own.
+    pub(crate) fn recipes(
+        &self,
+        heads: &Heads,
+        tensors: impl Iterator<Item = Tensor>,
+    ) -> Result<Vec<Recipe>, ConvertError> {
+        let mut recipes = Vec::new();
+        let mut experts: Vec<(Target, Tensor)> = Vec::new();
+        for tensor in tensors.filter(|t| !is_computed_anew(&t.name)) {
+            let Some(target) = names::find(self.tables, &tensor.name) else {
+                if is_of_another_modality(&tensor.name) {
+                    continue;
+                }
+                return Err(tensor.error(format!("has no place in a model of architecture `{}`", self.arch)));
+            };
+            if target.expert.is_some() {
+                experts.push((target, tensor));
+            } else {
+                recipes.extend((self.tensor)(heads, &target, tensor)?);
+            }
+        }
+        recipes.extend(stack(experts)?);
+        Ok(recipes)
+    }
+}
+
+/// Buffers that older checkpoints keep and no reader needs.
+fn is_computed_anew(name: &str) -> bool {
+    let suffixes =
+        [".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq", ".attn.masked_bias", ".attn.bias"];
+    suffixes.iter().any(|s| name.ends_with(s))
+}
+
+/// Encoders of images and sound, which a text model does without.
+fn is_of_another_modality(name: &str) -> bool {
+    ["vision_", "visual.", "vision.", "audio_", "audio.", "multi_modal_projector", "mm_projector", "embed_vision"]
+        .iter()
+        .any(|part| name.contains(part))
+}
+
+/// Stacks the matrices of experts, first to last.
+fn stack(mut experts: Vec<(Target, Tensor)>) -> Result<Vec<Recipe>, ConvertError> {
+    experts.sort_by(|(a, _), (b, _)| (&a.base, &a.suffix, a.expert).cmp(&(&b.base, &b.suffix, b.expert)));
+    let mut recipes = Vec::new();
+    for group in experts.chunk_by(|(a, _), (b, _)| (&a.base, &a.suffix) == (&b.base, &b.suffix)) {
+        let (target, first) = &group[0];
+        let parts = group.iter().enumerate().map(|(idx, (target, tensor))| {
+            if target.expert != Some(idx) || tensor.shape != first.shape {
+                let what = format!("does not continue the experts before it (expert {idx} of shape {:?})", first.shape);
+                return Err(tensor.error(what));
+            }
+            Ok(Part { tensor: tensor.clone(), num_rows: tensor.num_rows(), pick: Pick::From(0) })
+        });
+        let shape = [&[group.len()], first.shape.as_slice()].concat();
+        let parts = parts.collect::<Result<_, _>>()?;
+        recipes.push(Recipe { name: target.name(), shape, parts, add: 0.0, forced: None });
+    }
+    Ok(recipes)
+}
+
+/// [`Family::tensor`] of families that only rename.
+fn rename(_: &Heads, target: &Target, tensor: Tensor) -> Result<Vec<Recipe>, ConvertError> {
+    Ok(vec![Recipe::rename(target.name(), tensor)])
+}
+
+/// [`Family::extra`] of families that have no such tensors.
+fn nothing(_: &Config) -> Result<Vec<Recipe>, ConvertError> {
+    Ok(Vec::new())
+}
+
+/// [`Family::keys`] of families that have no keys of their own.
+fn common_keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
+    keys.set_common(config)
+}

@@ -1,0 +1,100 @@
+//! Qwen2, Qwen3 and their mixtures of experts.
+
+use super::{
+    Family, Heads, Target, VocabRules, common_keys,
+    names::{DECODER, FFN_NORM, GATED, Table},
+    nothing, rename,
+};
+use crate::{
+    ConvertError,
+    config::Config,
+    keys::Keys,
+    recipe::{Part, Pick, Recipe},
+    tensor::Tensor,
+};
+
+pub(super) const FAMILY: &[Family] = &[
+    Family {
+        classes: &["Qwen2ForCausalLM"],
+        arch: "qwen2",
+        tables: &[DECODER, FFN_NORM, GATED],
+        defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768}"#,
+        keys: common_keys,
+        tensor: rename,
+        extra: nothing,
+        vocab: VOCAB,
+    },
+    Family {
+        classes: &["Qwen3ForCausalLM"],
+        arch: "qwen3",
+        tables: &[DECODER, FFN_NORM, GATED],
+        defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768, "head_dim": 128}"#,
+        keys: common_keys,
+        tensor: rename,
+        extra: nothing,
+        vocab: VOCAB,
+    },
+    Family {
+        classes: &["Qwen2MoeForCausalLM"],
+        arch: "qwen2moe",
+        tables: &[DECODER, FFN_NORM, GATED, EXPERTS],
+        defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768}"#,
+        keys: expert_keys,
+        tensor: expert_tensor,
+        extra: nothing,
+        vocab: VOCAB,
+    },
+    Family {
+        classes: &["Qwen3MoeForCausalLM"],
+        arch: "qwen3moe",
+        tables: &[DECODER, FFN_NORM, GATED, EXPERTS],
+        defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768}"#,
+        keys: expert_keys,
+        tensor: expert_tensor,
+        extra: nothing,
+        vocab: VOCAB,
+    },
+];
+
+const VOCAB: VocabRules =
+    VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] };
+
+pub(super) const EXPERTS: Table = &[
+    ("model.layers.{}.mlp.gate", "blk.{}.ffn_gate_inp"),
+    ("model.layers.{}.mlp.experts.{}.gate_proj", "blk.{}.ffn_gate_exps"),
+    ("model.layers.{}.mlp.experts.{}.up_proj", "blk.{}.ffn_up_exps"),
+    ("model.layers.{}.mlp.experts.{}.down_proj", "blk.{}.ffn_down_exps"),
+    ("model.layers.{}.mlp.experts.gate_up_proj", "blk.{}.ffn_gate_up_exps"),
+    ("model.layers.{}.mlp.experts.down_proj", "blk.{}.ffn_down_exps.weight"),
+    ("model.layers.{}.mlp.shared_expert.gate_proj", "blk.{}.ffn_gate_shexp"),
+    ("model.layers.{}.mlp.shared_expert.up_proj", "blk.{}.ffn_up_shexp"),
+    ("model.layers.{}.mlp.shared_expert.down_proj", "blk.{}.ffn_down_shexp"),
+    ("model.layers.{}.mlp.shared_expert_gate", "blk.{}.ffn_gate_inp_shexp"),
+];
+
+pub(super) fn expert_keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
+    keys.set_common(config)?;
+    keys.copy_size("expert_feed_forward_length", config, &["moe_intermediate_size"])?;
+    keys.copy_size("expert_shared_feed_forward_length", config, &["shared_expert_intermediate_size"])
+}
+
+/// Newer checkpoints hold all experts' gates and ups in one tensor, `[experts, 2 * size, hidden]`.
+pub(super) fn expert_tensor(_: &Heads, target: &Target, tensor: Tensor) -> Result<Vec<Recipe>, ConvertError> {
+    if target.kind() != "ffn_gate_up_exps" {
+        return Ok(vec![Recipe::rename(target.name(), tensor)]);
+    }
+    let &[num_experts, both, hidden] = tensor.shape.as_slice() else {
+        return Err(tensor.error(format!("has the shape {:?}; expected three dimensions", tensor.shape)));
+    };
+    let size = both / 2;
+    let half = |kind: &str, half: usize| {
+        let part = |expert| {
+            let pick = Pick::From(expert * 2 * size + half * size);
+            Part { tensor: tensor.clone(), num_rows: size, pick }
+        };
+        let name = format!("{}.weight", target.sibling(kind).trim_end_matches(".weight"));
+        let (shape, parts) = (vec![num_experts, size, hidden], (0..num_experts).map(part).collect());
+        Recipe { name, shape, parts, add: 0.0, forced: None }
+    };
+    Ok(vec![half("ffn_gate_exps", 0), half("ffn_up_exps", 1)])
+}

@@ -1,0 +1,123 @@
+//! A model's `config.json`, with the defaults that its architecture lets it leave out.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::{ConvertError, json::Json};
+
+/// The hyperparameters of a text model.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) json: Json,
+    /// Of the rotary embedding: `rope_parameters`, or the older `rope_scaling` with `rope_theta`.
+    pub(crate) rope: Json,
+}
+
+impl Config {
+    /// Reads the file of a folder.
+    pub(crate) fn read(folder: &Path) -> Result<Json, ConvertError> {
+        let path = folder.join("config.json");
+        if !path.is_file() {
+            return Err(missing(folder));
+        }
+        Json::read(&path)
+    }
+
+    /// The class of the model, e.g. `LlamaForCausalLM`.
+    pub(crate) fn architecture(json: &Json) -> Result<&str, ConvertError> {
+        let first = json.get("architectures").and_then(|a| a.get(0)).and_then(Value::as_str);
+        first.ok_or_else(|| json.wrong("architectures", "a list with the model's class"))
+    }
+
+    /// Moves `text_config` to the top and adds `defaults`, a JSON object.
+    pub(crate) fn new(mut json: Json, defaults: &str) -> Result<Self, ConvertError> {
+        let text = json.value.get("text_config").and_then(Value::as_object).cloned().unwrap_or_default();
+        let defaults: Map<String, Value> = serde_json::from_str(defaults)
+            .map_err(|e| ConvertError::Unsupported(format!("the defaults of this architecture: {e}")))?;
+        if let Some(object) = json.value.as_object_mut() {
+            object.extend(text);
+            for (key, value) in defaults {
+                object.entry(key).or_insert(value);
+            }
+        }
+        let rope = rope(&json);
+        Ok(Self { json, rope })
+    }
+
+    /// The first of these keys that is there, as a size.
+    pub(crate) fn first_size(&self, keys: &[&str]) -> Result<Option<usize>, ConvertError> {
+        keys.iter().find(|k| self.json.get(k).is_some()).map_or(Ok(None), |k| self.json.size(k))
+    }
+
+    /// The same as a number.
+    pub(crate) fn first_float(&self, keys: &[&str]) -> Result<Option<f64>, ConvertError> {
+        keys.iter().find(|k| self.json.get(k).is_some()).map_or(Ok(None), |k| self.json.float(k))
+    }
+
+    /// The same of a size that must be there.
+    pub(crate) fn require_size(&self, keys: &[&str]) -> Result<usize, ConvertError> {
+        self.first_size(keys)?
+            .ok_or_else(|| ConvertError::invalid(&self.json.path, format!("`{}` is missing", keys.join("` or `"))))
+    }
+
+    pub(crate) fn num_layers(&self) -> Result<usize, ConvertError> {
+        self.require_size(&["n_layers", "num_hidden_layers", "n_layer", "num_layers"])
+    }
+
+    pub(crate) fn num_heads(&self) -> Result<usize, ConvertError> {
+        self.require_size(&["num_attention_heads", "n_head", "n_heads"])
+    }
+
+    pub(crate) fn num_kv_heads(&self) -> Result<usize, ConvertError> {
+        let keys = ["num_key_value_heads", "n_kv_heads", "num_kv_heads", "n_head_kv"];
+        self.first_size(&keys)?.map_or_else(|| self.num_heads(), Ok)
+    }
+
+    pub(crate) fn hidden_size(&self) -> Result<usize, ConvertError> {
+        self.require_size(&["hidden_size", "n_embd", "dim"])
+    }
+
+    pub(crate) fn head_dim(&self) -> Result<usize, ConvertError> {
+        let (hidden_size, num_heads) = (self.hidden_size()?, self.num_heads()?);
+        let head_dim = self.json.size("head_dim")?.or_else(|| hidden_size.checked_div(num_heads));
+        head_dim.ok_or_else(|| self.json.wrong("num_attention_heads", "a positive number"))
+    }
+}
+
+/// Rotary parameters, of full attention where layers differ; `sliding_attention` keeps its own object.
+fn rope(json: &Json) -> Json {
+    let given = json.get("rope_parameters").or_else(|| json.get("rope_scaling"));
+    let mut rope = given.and_then(Value::as_object).cloned().unwrap_or_default();
+    let sliding = rope.remove("sliding_attention");
+    if let Some(Value::Object(full)) = rope.remove("full_attention") {
+        rope.extend(full);
+    }
+    let mirrored = [
+        ("rope_theta", &["global_rope_theta", "rope_theta", "rotary_emb_base"][..]),
+        ("partial_rotary_factor", &["partial_rotary_factor", "rope_pct", "rotary_pct"]),
+        ("original_max_position_embeddings", &["original_max_position_embeddings"]),
+    ];
+    for (key, sources) in mirrored {
+        if let Some(value) = sources.iter().find_map(|s| json.get(s)) {
+            rope.entry(key).or_insert_with(|| value.clone());
+        }
+    }
+    if let Some(kind) = rope.get("type").cloned() {
+        rope.entry("rope_type").or_insert(kind);
+    }
+    let local = json.get("rope_local_base_freq").map(|theta| serde_json::json!({ "rope_theta": theta }));
+    if let Some(sliding) = sliding.or(local) {
+        rope.insert("sliding_attention".to_owned(), sliding);
+    }
+    Json { path: json.path.clone(), value: Value::Object(rope) }
+}
+
+fn missing(folder: &Path) -> ConvertError {
+    let what = if folder.join("adapter_config.json").is_file() {
+        "is a LoRA adapter without its base: use `llcuda merge-lora BASE ADAPTER -o OUT`, or `llcuda convert --lora`"
+    } else {
+        "has no config.json: give the folder of a Hugging Face model"
+    };
+    ConvertError::invalid(folder, what)
+}

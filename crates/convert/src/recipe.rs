@@ -1,0 +1,124 @@
+//! What a tensor of the result is made of: rows of the model's own tensors, in another order or stacked.
+
+use gguf::GgmlType;
+
+use crate::{ConvertError, tensor::Tensor};
+
+/// A tensor of the result.
+#[derive(Clone)]
+pub(crate) struct Recipe {
+    /// Its name, e.g. `blk.0.attn_q.weight`.
+    pub(crate) name: String,
+    /// Outermost dimension first.
+    pub(crate) shape: Vec<usize>,
+    /// Rows one below the other.
+    pub(crate) parts: Vec<Part>,
+    /// Added to every weight.
+    pub(crate) add: f32,
+    /// The type it must have, whatever the file's type.
+    pub(crate) forced: Option<GgmlType>,
+}
+
+/// Rows of a tensor.
+#[derive(Clone)]
+pub(crate) struct Part {
+    pub(crate) tensor: Tensor,
+    pub(crate) num_rows: usize,
+    pub(crate) pick: Pick,
+}
+
+/// Which rows of a tensor, in which order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pick {
+    /// From this row on.
+    From(usize),
+    /// Heads whose halves of rows are interleaved: rotary pairs `(i, i + half)` become neighbours.
+    Heads(usize),
+}
+
+impl Recipe {
+    /// A tensor under a new name.
+    pub(crate) fn rename(name: String, tensor: Tensor) -> Self {
+        Self::pick(name, tensor, Pick::From(0))
+    }
+
+    /// All rows of a tensor in another order. The numbers of a vector count as rows.
+    pub(crate) fn reordered(name: String, tensor: Tensor, pick: Pick) -> Result<Self, ConvertError> {
+        if let Pick::Heads(num_heads) = pick
+            && !tensor.shape.first().copied().unwrap_or(0).is_multiple_of(2 * num_heads.max(1))
+        {
+            return Err(
+                tensor.error(format!("of shape {:?} is not made of {num_heads} heads of even size", tensor.shape))
+            );
+        }
+        if tensor.shape.len() > 1 {
+            return Ok(Self::pick(name, tensor, pick));
+        }
+        let values = tensor.values()?;
+        let reordered = (0..values.len()).map(|i| values[pick.source_row(i, values.len())]).collect();
+        Ok(Self::rename(name, Tensor::of_values(&tensor.name, tensor.shape, reordered)))
+    }
+
+    fn pick(name: String, tensor: Tensor, pick: Pick) -> Self {
+        let (shape, num_rows) = (tensor.shape.clone(), tensor.num_rows());
+        Self { name, shape, parts: vec![Part { tensor, num_rows, pick }], add: 0.0, forced: None }
+    }
+
+    pub(crate) fn num_cols(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    pub(crate) fn num_rows(&self) -> usize {
+        self.parts.iter().map(|p| p.num_rows).sum()
+    }
+
+    /// Reads whole rows from `first_row` on.
+    pub(crate) fn read(&self, first_row: usize, out: &mut [f32]) -> Result<(), ConvertError> {
+        self.read_parts(first_row, out)?;
+        if self.add != 0.0 {
+            out.iter_mut().for_each(|x| *x += self.add);
+        }
+        Ok(())
+    }
+
+    fn read_parts(&self, mut first_row: usize, mut out: &mut [f32]) -> Result<(), ConvertError> {
+        let num_cols = self.num_cols().max(1);
+        for part in &self.parts {
+            let wanted = (out.len() / num_cols).min(part.num_rows.saturating_sub(first_row));
+            let (now, rest) = out.split_at_mut(wanted * num_cols);
+            part.read(first_row, now, num_cols)?;
+            first_row = first_row.saturating_sub(part.num_rows);
+            out = rest;
+        }
+        match out.len() {
+            0 => Ok(()),
+            missing => Err(ConvertError::tensor(&self.name, format!("{missing} weights are missing"))),
+        }
+    }
+}
+
+impl Part {
+    fn read(&self, first_row: usize, out: &mut [f32], num_cols: usize) -> Result<(), ConvertError> {
+        if let Pick::From(start) = self.pick {
+            return self.tensor.rows.read(start + first_row, out);
+        }
+        for (row, out) in (first_row..).zip(out.chunks_exact_mut(num_cols)) {
+            self.tensor.rows.read(self.pick.source_row(row, self.num_rows), out)?;
+        }
+        Ok(())
+    }
+}
+
+impl Pick {
+    /// The row of the source that becomes `row` of `num_rows`.
+    fn source_row(self, row: usize, num_rows: usize) -> usize {
+        match self {
+            Self::From(start) => start + row,
+            Self::Heads(num_heads) => {
+                let head_dim = num_rows / num_heads;
+                let (head, i) = (row / head_dim, row % head_dim);
+                head * head_dim + i % 2 * (head_dim / 2) + i / 2
+            }
+        }
+    }
+}

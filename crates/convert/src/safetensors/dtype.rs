@@ -1,0 +1,92 @@
+//! The element types of safetensors.
+
+use quant::f16_to_f32;
+
+macro_rules! dtypes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $num_bytes:literal;)*) => {
+        /// An element type.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(non_camel_case_types, reason = "the format's own names")]
+        pub enum Dtype {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Dtype {
+            pub(super) fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// Its name in the header.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// Bytes of an element.
+            #[must_use]
+            pub fn num_bytes(self) -> usize {
+                match self {
+                    $(Self::$variant => $num_bytes,)*
+                }
+            }
+        }
+    };
+}
+
+dtypes! {
+    /// A byte, 0 or 1.
+    Bool = "BOOL", 1;
+    /// Unsigned byte.
+    U8 = "U8", 1;
+    /// Signed byte.
+    I8 = "I8", 1;
+    /// 8-bit float with 4 bits of exponent.
+    F8_E4M3 = "F8_E4M3", 1;
+    /// 8-bit float with 5 bits of exponent.
+    F8_E5M2 = "F8_E5M2", 1;
+    /// Signed 16-bit integer.
+    I16 = "I16", 2;
+    /// Unsigned 16-bit integer.
+    U16 = "U16", 2;
+    /// IEEE half precision.
+    F16 = "F16", 2;
+    /// bfloat16.
+    Bf16 = "BF16", 2;
+    /// Signed 32-bit integer.
+    I32 = "I32", 4;
+    /// Unsigned 32-bit integer.
+    U32 = "U32", 4;
+    /// IEEE single precision.
+    F32 = "F32", 4;
+    /// Signed 64-bit integer.
+    I64 = "I64", 8;
+    /// Unsigned 64-bit integer.
+    U64 = "U64", 8;
+    /// IEEE double precision.
+    F64 = "F64", 8;
+}
+
+impl Dtype {
+    /// Widens floats (or narrows doubles).
+    pub(super) fn decode(self, bytes: &[u8], out: &mut [f32]) -> Result<(), String> {
+        match self {
+            Self::F32 => each(bytes, out, f32::from_le_bytes),
+            Self::F16 => each(bytes, out, |b| f16_to_f32(u16::from_le_bytes(b))),
+            Self::Bf16 => each(bytes, out, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
+            Self::F64 => each(bytes, out, |b| f64::from_le_bytes(b) as f32),
+            _ => return Err(format!("has the element type {}; weights are F32, F16, BF16 or F64", self.name())),
+        }
+        Ok(())
+    }
+}
+
+fn each<const N: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn([u8; N]) -> f32) {
+    for (x, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *x = convert(*bytes);
+    }
+}

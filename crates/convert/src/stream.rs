@@ -1,0 +1,96 @@
+//! Reads, encodes and writes the tensors of a result in pieces.
+
+use std::{
+    panic,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use gguf::{GgmlType, Metadata, NewTensor, Writer, WriterOptions};
+
+use crate::{ConvertError, encode, recipe::Recipe};
+
+/// Weights of a piece: small enough to stay in a cache, large enough to write at once.
+const PIECE_WEIGHTS: usize = 1 << 19;
+
+/// Called with the bytes written so far and those of the whole result.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// A tensor of the result and its type.
+pub(crate) struct Planned {
+    pub(crate) recipe: Recipe,
+    pub(crate) ggml_type: GgmlType,
+}
+
+impl Planned {
+    /// What the file's list of tensors says of it; dimensions fastest-varying first.
+    pub(crate) fn entry(&self) -> NewTensor {
+        let Recipe { name, shape, .. } = &self.recipe;
+        NewTensor { name: name.clone(), shape: shape.iter().rev().copied().collect(), ggml_type: self.ggml_type }
+    }
+
+    fn encoded_rows(&self, first_row: usize, num_rows: usize) -> Result<Vec<u8>, ConvertError> {
+        let mut weights = vec![0.0; num_rows * self.recipe.num_cols()];
+        self.recipe.read(first_row, &mut weights)?;
+        encode::encode(self.ggml_type, &weights).map_err(|what| ConvertError::tensor(&self.recipe.name, what))
+    }
+
+    fn num_bytes(&self) -> u64 {
+        let row_bytes = self.ggml_type.row_bytes(self.recipe.num_cols() as u64).unwrap_or(0);
+        row_bytes * self.recipe.num_rows() as u64
+    }
+}
+
+/// Whole rows of a tensor.
+#[derive(Clone, Copy)]
+struct Piece<'a> {
+    tensor: &'a Planned,
+    first_row: usize,
+    num_rows: usize,
+}
+
+/// Writes all tensors; pieces are encoded by several threads while the ones before them are written.
+pub(crate) fn write(
+    path: &Path,
+    metadata: &Metadata,
+    tensors: &[Planned],
+    options: &WriterOptions,
+    progress: Progress<'_>,
+) -> Result<Vec<PathBuf>, ConvertError> {
+    let mut writer = Writer::create(path, metadata, tensors.iter().map(Planned::entry).collect(), options)?;
+    let num_threads = thread::available_parallelism().map_or(1, usize::from).min(8);
+    let total = tensors.iter().map(Planned::num_bytes).sum();
+    let pieces: Vec<_> = tensors.iter().flat_map(pieces).collect();
+    let mut done = 0;
+    let mut write = |encoded: Vec<Vec<u8>>| -> Result<(), ConvertError> {
+        for bytes in encoded {
+            writer.write(&bytes)?;
+            done += bytes.len() as u64;
+        }
+        progress(done, total);
+        Ok(())
+    };
+    let mut ready = Vec::new();
+    for batch in pieces.chunks(num_threads) {
+        let before = std::mem::take(&mut ready);
+        ready = thread::scope(|scope| {
+            let encode = |piece: Piece<'_>| piece.tensor.encoded_rows(piece.first_row, piece.num_rows);
+            let threads: Vec<_> = batch.iter().map(|&piece| scope.spawn(move || encode(piece))).collect();
+            write(before)?;
+            let encoded = threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
+            encoded.collect::<Result<Vec<_>, ConvertError>>()
+        })?;
+    }
+    write(ready)?;
+    Ok(writer.finish()?)
+}
+
+fn pieces(tensor: &Planned) -> impl Iterator<Item = Piece<'_>> {
+    let num_rows = tensor.recipe.num_rows();
+    let rows_at_once = (PIECE_WEIGHTS / tensor.recipe.num_cols().max(1)).max(1);
+    (0..num_rows).step_by(rows_at_once).map(move |first_row| Piece {
+        tensor,
+        first_row,
+        num_rows: rows_at_once.min(num_rows - first_row),
+    })
+}
