@@ -17,7 +17,7 @@ use crate::{
         matmul,
         matmul::Product,
         moe,
-        rms_norm::{self, Norm},
+        norm::{self, Norm},
         rope::RopeTables,
     },
     weights::{Model, Weight},
@@ -98,8 +98,8 @@ impl Forward {
     fn load_hidden(&mut self, model: &Model, weights: Option<&NormWeights<Weight>>) {
         let Self { compute, buffers: Buffers { hidden, x, .. }, .. } = self;
         match weights {
-            Some(weights) => rms_norm::to_activations(compute, stream_norm(model, weights), hidden, x),
-            None => rms_norm::copy_to_activations(compute, hidden, model.spec.hidden_size, x),
+            Some(weights) => norm::to_activations(compute, stream_norm(model, weights), hidden, x),
+            None => norm::copy_to_activations(compute, hidden, model.spec.hidden_size, x),
         }
         matmul::quantize(compute, model, x);
     }
@@ -120,7 +120,7 @@ impl Forward {
     /// Adds a block's output to the residual stream, normed.
     fn add_normed(&mut self, model: &Model, weights: &NormWeights<Weight>) {
         let Self { compute, buffers: Buffers { hidden, branch, .. }, .. } = self;
-        rms_norm::add_to(compute, stream_norm(model, weights), model.spec.residual_scale, branch, hidden);
+        norm::add_to(compute, stream_norm(model, weights), model.spec.residual_scale, branch, hidden);
     }
 
     fn compute_logits(&mut self, model: &Model, batch: &Batch) {
@@ -134,7 +134,7 @@ impl Forward {
         branch.clear();
         batch.logit_tokens.iter().for_each(|token| branch.extend_from_slice(&hidden[token * width..][..width]));
         // output_norm
-        rms_norm::to_activations(compute, stream_norm(model, &model.weights.output_norm), branch, x);
+        norm::to_activations(compute, stream_norm(model, &model.weights.output_norm), branch, x);
         matmul::quantize(compute, model, x);
         // logits
         matmul::matmul(compute, model, x, [Product::plain(model.output(), logits)]);

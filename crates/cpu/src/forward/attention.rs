@@ -2,18 +2,10 @@
 
 use model::{Attention, AttentionWeights, HeadWeights, Latent, LatentKeys, LatentWeights, Norm as NormKind, QkNorm};
 
-use super::{Buffers, Forward, matmul};
+use super::{Buffers, Forward, matmul, norm};
 use crate::{
     batch::Batch,
-    ops::{
-        Compute, Write,
-        attention::attention,
-        kv_write::kv_write,
-        latent,
-        matmul::Product,
-        rms_norm::{self, Norm},
-        rope,
-    },
+    ops::{Compute, Write, attention::attention, kv_write::kv_write, latent, matmul::Product, norm::Norm, rope},
     weights::{Matrices, Model, Weight},
 };
 
@@ -103,14 +95,14 @@ impl Forward {
         if let Some((q_a, q_a_norm)) = &weights.q_a {
             pair_out.resize(num_tokens * q_a.num_rows(), 0.0);
             matmul::matmul(compute, model, x, [Product::plain(q_a, pair_out)]);
-            rms_norm::to_activations(compute, latent_norm(q_a_norm.vector()), pair_out, x);
+            norm::to_activations(compute, latent_norm(q_a_norm.vector()), pair_out, x);
             matmul::quantize(compute, model, x);
         }
         let head_dim = nope_dim + rope_dim;
         pair_out.resize(num_tokens * attn.num_heads * head_dim, 0.0);
         matmul::matmul(compute, model, x, [Product::plain(&weights.q_b, pair_out)]);
         // latent_norm
-        rms_norm::parts(compute, latent_norm(weights.kv_a_norm.vector()), attn.kv_size(), k);
+        norm::parts(compute, latent_norm(weights.kv_a_norm.vector()), attn.kv_size(), k);
         // rope
         let table = ropes.layer(layer_idx);
         rope::rope(compute, table, (attn.num_heads * head_dim, head_dim, nope_dim), pair_out);
@@ -135,5 +127,5 @@ fn qk_norm(compute: &mut Compute, model: &Model, attn: &Attention, weight: &[f32
     // The bias is the residual stream's alone.
     let kind = if model.spec.norm == NormKind::Rms { NormKind::Rms } else { NormKind::Layer };
     let len = if attn.qk_norm == QkNorm::AllHeads { weight.len() } else { attn.head_dim };
-    rms_norm::heads(compute, Norm { kind, weight, bias: &[], eps: model.spec.norm_eps }, len, heads);
+    norm::heads(compute, Norm { kind, weight, bias: &[], eps: model.spec.norm_eps }, len, heads);
 }

@@ -7,7 +7,7 @@ pub(crate) mod kv_write;
 pub(crate) mod latent;
 pub(crate) mod matmul;
 pub(crate) mod moe;
-pub(crate) mod rms_norm;
+pub(crate) mod norm;
 pub(crate) mod rope;
 pub(crate) mod sampling;
 
