@@ -2,8 +2,8 @@
 // out[pair][first + row] = weights[pair] * sum_k W[expert][row][k] * x[pair / pairs_per_input][k] + bias[expert][row], where there
 // are weights (of inputs: f32 [pairs]) and biases (f32 [experts][rows] of each matrix).
 //
-// W: the experts' rows one behind the other as one matrix in the layout of include/quant_formats.cuh, rows of an expert a multiple
-// of 16; up to two matrices of the same format (gate and up), the second one's rows behind the first one's in `out`. x int8 as in
+// W: the experts' rows one behind the other as one matrix in the layout of include/quant_formats.cuh, each expert's filled up to a
+// multiple of 16; up to two matrices of the same format (gate and up), the second one's rows behind the first one's in `out`. x int8 as in
 // include/quant_act.cuh, or f16 rows for f16 weights. order and tiles as moe_group (moe_route.cu) lists them: a block decodes a
 // unit of weights once for up to 8 pairs of an expert. Grid (tiles of 16 rows over the matrices, tiles of pairs), block
 // num_warps * 32 threads, at most 4 warps: they share the columns, and their sums meet in a fixed order, whatever pairs share a
@@ -23,7 +23,7 @@ struct MoeMatmulArgs {
     const float* weights;
     unsigned half_stride;
     unsigned out_stride;
-    unsigned rows;  // of an expert, in each matrix
+    unsigned rows;  // of an expert, in each matrix, without what fills them up
     unsigned chunks;
     unsigned pairs_per_input;
 };
@@ -33,16 +33,18 @@ struct PairTile {
     const QuantPlanes& planes;
     size_t row_tile;      // in the planes
     unsigned first_row;   // in a row of `out`
+    unsigned num_rows;    // of the tile
     unsigned count;
     const float* bias;    // of the rows, or null
 };
 
 static __device__ __forceinline__ PairTile pair_tile(const MoeMatmulArgs& args, uint4 tile) {
-    unsigned row_tiles = args.rows >> 4, second = blockIdx.x >= row_tiles;
-    unsigned row_tile = blockIdx.x - (second ? row_tiles : 0u);
-    size_t at = (size_t)tile.x * row_tiles + row_tile;
+    unsigned row_tiles = (args.rows + 15u) >> 4, second = blockIdx.x >= row_tiles;
+    unsigned row_tile = blockIdx.x - (second ? row_tiles : 0u), row = row_tile * 16u;
     const float* bias = args.bias[second];
-    return {args.planes[second], at, blockIdx.x * 16u, tile.z, bias != nullptr ? bias + at * 16 : nullptr};
+    if (bias != nullptr) bias += (size_t)tile.x * args.rows + row;
+    size_t at = (size_t)tile.x * row_tiles + row_tile;
+    return {args.planes[second], at, (second ? args.rows : 0u) + row, min(args.rows - row, 16u), tile.z, bias};
 }
 
 // Adds up the lanes and warps and writes every pair's 16 rows.
@@ -58,6 +60,7 @@ static __device__ __forceinline__ void store_pairs(const MoeMatmulArgs& args, co
     }
     __syncthreads();
     for (unsigned i = threadIdx.x; i < tile.count * 16u; i += blockDim.x) {
+        if ((i & 15u) >= tile.num_rows) continue;
         float total = 0.0f;
         for (unsigned w = 0; w < num_warps; w++) total += sums[w][i >> 4][i & 15u];
         if (args.weights != nullptr) total *= args.weights[pairs[i >> 4]];

@@ -66,6 +66,7 @@ fn case(bench: &Bench, spec: &Moe, (name, tokens): (&str, usize), matrices: [&Ma
         pairs_per_input: spec.num_used,
         pairs,
         matrices: &matrices,
+        rows: spec.size,
         biases: [None; 2],
         weighted: false,
         num_experts: spec.num_experts,

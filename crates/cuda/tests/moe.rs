@@ -8,6 +8,7 @@ use cuda::{
         matmul::{ActivationKind, QuantizeAct},
         moe::{
             ExpertMatmul, ExpertMatmulCall, ExpertSum, ExpertSumCall, Route, RouteCall, Routes, SharedOut, max_tiles,
+            padded_rows,
         },
     },
 };
@@ -270,7 +271,9 @@ fn int8_place(col: usize) -> usize {
 
 /// Experts of one or two matrices, and which of them the pairs go to.
 struct Case<'a> {
+    /// `[num_experts * padded_rows(rows), cols]`.
     matrices: &'a [Weights],
+    rows: usize,
     spec: Moe,
     tokens: usize,
     pairs_per_input: usize,
@@ -281,7 +284,8 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn new(matrices: &'a [Weights], spec: Moe, tokens: usize, pairs_per_input: usize) -> Self {
-        Self { matrices, spec, tokens, pairs_per_input, biases: [None; 2], weighted: false }
+        let rows = matrices[0].rows / spec.num_experts;
+        Self { matrices, rows, spec, tokens, pairs_per_input, biases: [None; 2], weighted: false }
     }
 }
 
@@ -291,16 +295,26 @@ impl Case<'_> {
         let Self { spec: Moe { num_experts, num_used, .. }, tokens, pairs_per_input, .. } = *self;
         let pairs = tokens * num_used;
         let (act, matrices) = (inputs.act, matrices.as_slice());
+        let rows = self.rows;
         let (biases, weighted) = (self.biases.map(|bias| bias.map(|(_, span)| span)), self.weighted);
-        let call =
-            ExpertMatmulCall { act, pairs_per_input, pairs, matrices, biases, weighted, num_experts, routes, out };
+        let call = ExpertMatmulCall {
+            act,
+            pairs_per_input,
+            pairs,
+            matrices,
+            rows,
+            biases,
+            weighted,
+            num_experts,
+            routes,
+            out,
+        };
         ExpertMatmul::new(gpu).and_then(|op| op.run(&gpu.device, &call)).expect("the launches work");
     }
 
     fn check(&self, gpu: &Gpu, what: &str) {
         let Self { matrices, spec, tokens, pairs_per_input, .. } = self;
-        let (pairs, cols) = (tokens * spec.num_used, matrices[0].cols);
-        let rows = matrices[0].rows / spec.num_experts;
+        let (pairs, cols, rows) = (tokens * spec.num_used, matrices[0].cols, self.rows);
         let logits = Random::new(*tokens as u64).floats(tokens * spec.num_experts, 3.0);
         let room = Room::route(gpu, &logits, spec);
         let kind = ExpertMatmul::activation_kind(&matrices[0].matrix);
@@ -312,13 +326,14 @@ impl Case<'_> {
         for (i, &found) in found.iter().enumerate() {
             let (pair, column) = (i / (matrices.len() * rows), i % (matrices.len() * rows));
             let weights = &matrices[column / rows];
-            let row = experts[pair] as usize * rows + column % rows;
+            let row = experts[pair] as usize * padded_rows(rows) + column % rows;
             let numbers = if kind == ActivationKind::Int8 { &weights.exact } else { &weights.halves };
             let x = &inputs.values[pair / pairs_per_input * cols..][..cols];
             let product = numbers[row * cols..][..cols].iter().zip(x).map(|(&w, x)| f64::from(w) * x);
             let (expected, magnitude): (f64, f64) = (product.sum(), x.iter().map(|x| x.abs()).sum());
             let weight = if self.weighted { f64::from(pair_weights[pair]) } else { 1.0 };
-            let bias = self.biases[column / rows].map_or(0.0, |(bias, _)| f64::from(bias[row]));
+            let at = experts[pair] as usize * rows + column % rows;
+            let bias = self.biases[column / rows].map_or(0.0, |(bias, _)| f64::from(bias[at]));
             let expected = weight * expected + bias;
             let error = (f64::from(found) - expected).abs();
             // A bias has its last bit too.
@@ -380,8 +395,11 @@ fn products_are_weighted_and_biases_added() {
         let (_b, b_span) = upload(gpu, &b);
         let both = [Some((&a[..], a_span)), Some((&b[..], b_span))];
         for (biases, weighted) in [(both, false), ([None, both[1]], false), ([None; 2], true), (both, true)] {
-            let case = Case { biases, weighted, ..Case::new(&matrices, spec(8, 2, false), 17, 2) };
-            case.check(gpu, &format!("{types:?}, biases, weighted {weighted}"));
+            // The last rows of an expert may only fill it up.
+            for rows in [32, 17, 24] {
+                let case = Case { biases, weighted, rows, ..Case::new(&matrices, spec(8, 2, false), 17, 2) };
+                case.check(gpu, &format!("{types:?}, {rows} rows, biases, weighted {weighted}"));
+            }
         }
     }
 }
@@ -469,6 +487,7 @@ fn what_does_not_fit_is_refused() {
         pairs_per_input: 2,
         pairs: 6,
         matrices: &matrices,
+        rows: 16,
         biases: [None; 2],
         weighted: false,
         num_experts: 4,
@@ -480,7 +499,7 @@ fn what_does_not_fit_is_refused() {
     for (call, expect) in [
         (ExpertMatmulCall { pairs: 8, ..fits }, "8 pairs of 4 experts"),
         (ExpertMatmulCall { pairs_per_input: 1, ..fits }, "6 pairs, 1 to each of 3 inputs"),
-        (ExpertMatmulCall { num_experts: 8, ..fits }, "for 8 experts of 8 rows"),
+        (ExpertMatmulCall { num_experts: 8, ..fits }, "for 8 experts of 16 rows"),
         (ExpertMatmulCall { matrices: &[], ..fits }, "0 matrices"),
         (ExpertMatmulCall { act: halves.act, ..fits }, "inputs of the other kind"),
         (ExpertMatmulCall { biases: [None, Some(out.slice(0..63))], ..fits }, "a bias of 63 elements"),

@@ -162,6 +162,7 @@ impl Step<'_> {
             pairs_per_input: spec.num_used,
             pairs,
             matrices: &[gate, up],
+            rows: spec.size,
             biases: [gate_bias, up_bias],
             // The products are linear: weighted inputs are weighted products.
             weighted: spec.weighted == Weighted::Input,
@@ -177,6 +178,7 @@ impl Step<'_> {
         let (matrices, biases) = ([down], [down_bias, None]);
         let call = ExpertMatmulCall {
             act: gated,
+            rows: hidden,
             pairs_per_input: 1,
             matrices: &matrices,
             biases,

@@ -187,7 +187,9 @@ impl Step<'_> {
         self.latent_rows(latents, (latent.q_rank, num_heads * q_dim), weights)?;
         let absorbed = latents.absorbed.rows(pairs, latent.kv_rank);
         let q_rows = latents.q_rows.rows(tokens, num_heads * q_dim);
-        self.stage(Stage::Qkv, |_| self.multiply_parts((q_rows, q_dim, latent.nope_dim), k_b.matrix(), absorbed))?;
+        self.stage(Stage::Qkv, |_| {
+            self.multiply_parts((q_rows, q_dim, latent.nope_dim), (k_b.matrix(), latent.kv_rank), absorbed)
+        })?;
         self.stage(Stage::RopeKv, |f| {
             let inputs = RopeLatentInputs {
                 attention,
@@ -212,7 +214,7 @@ impl Step<'_> {
         let out = self.output_inputs(layer_idx)?;
         self.stage(Stage::AttnOutput, |f| {
             let values = latents.values.rows(pairs, latent.value_dim);
-            self.multiply_parts((gathered, latent.kv_rank, latent.kv_rank), v_b.matrix(), values)?;
+            self.multiply_parts((gathered, latent.kv_rank, latent.kv_rank), (v_b.matrix(), latent.value_dim), values)?;
             let cols = num_heads * latent.value_dim;
             f.ops.gated_act.rows(&f.device, &RowsCall { from: values, stride: cols, rows: tokens, cols, out })
         })?;
@@ -249,7 +251,7 @@ impl Step<'_> {
     fn multiply_parts(
         &self,
         (from, stride, cols): (Span<f32>, usize, usize),
-        matrix: &Matrix,
+        (matrix, rows): (&Matrix, usize),
         out: Span<f32>,
     ) -> Result<(), CudaError> {
         let f = self.forward;
@@ -262,6 +264,7 @@ impl Step<'_> {
             pairs_per_input: 1,
             pairs,
             matrices: &[matrix],
+            rows,
             biases: [None; 2],
             weighted: false,
             num_experts: latents.num_heads,

@@ -6,10 +6,7 @@ use gguf::{Gguf, TensorInfo};
 use model::{AttentionWeights, DecoderSpec, DecoderWeights, ExpertLinear, FfnWeights, LatentKeys, Stacked};
 use quant::{Format, GgmlType, Isa};
 
-use crate::{error::CudaError, repack::PlaneLayout};
-
-/// The rows of an expert are a multiple of this: whole tiles of the kernels.
-const EXPERT_ROWS: usize = 16;
+use crate::{error::CudaError, ops::moe::padded_rows, repack::PlaneLayout};
 
 /// What one weight is made of.
 pub(super) enum Source {
@@ -19,6 +16,17 @@ pub(super) enum Source {
     Stack(Vec<TensorInfo>),
     /// The same, each transposed.
     Transposed(Vec<TensorInfo>),
+}
+
+/// Matrices of equal shape, one behind the other.
+#[derive(Clone, Copy)]
+struct Shape {
+    ggml_type: GgmlType,
+    cols: usize,
+    rows: usize,
+    /// Rows with what fills each matrix of a stack up to whole tiles.
+    padded: usize,
+    count: usize,
 }
 
 /// The sources of all weights, with every stack in one piece.
@@ -88,30 +96,48 @@ impl Source {
         self.tensors().iter().map(TensorInfo::num_weights).sum()
     }
 
+    /// The matrices; `None` for a vector.
+    fn shape(&self) -> Option<Shape> {
+        let first = &self.tensors()[0];
+        let (ggml_type, cols, rows, count) = match (self, &first.shape[..]) {
+            (Self::Transposed(all), &[cols, rows]) => (GgmlType::F32, rows, cols, all.len()),
+            (Self::Stack(all), &[cols, rows]) => (first.ggml_type, cols, rows, all.len()),
+            (_, &[] | &[_]) => return None,
+            (_, &[cols, rows]) => {
+                return Some(Shape { ggml_type: first.ggml_type, cols, rows, padded: rows, count: 1 });
+            }
+            (_, &[cols, rows, ref counts @ ..]) => (first.ggml_type, cols, rows, counts.iter().product()),
+        };
+        Some(Shape { ggml_type, cols, rows, padded: padded_rows(rows), count })
+    }
+
     /// How a matrix lies on the device, stacked ones one behind the other as one; `None` for a vector.
     ///
     /// # Errors
-    /// [`CudaError::Layout`] when no kernel reads the type, [`CudaError::Unsupported`] for rows that tiles do not divide.
+    /// [`CudaError::Layout`] when no kernel reads the type.
     pub(super) fn layout(&self) -> Result<Option<PlaneLayout>, CudaError> {
-        let first = &self.tensors()[0];
-        let (ggml_type, cols, each, count) = match (self, &first.shape[..]) {
-            (Self::Transposed(all), &[cols, rows]) => (GgmlType::F32, rows, cols, all.len()),
-            (Self::Stack(all), &[cols, rows]) => (first.ggml_type, cols, rows, all.len()),
-            (_, &[] | &[_]) => return Ok(None),
-            (_, &[cols, rows]) => (first.ggml_type, cols, rows, 1),
-            (_, &[cols, rows, ref counts @ ..]) => (first.ggml_type, cols, rows, counts.iter().product()),
-        };
-        if count > 1 && !each.is_multiple_of(EXPERT_ROWS) {
-            let name = &first.name;
-            let message = format!("tensor `{name}`: experts of {each} rows; the GPU takes multiples of {EXPERT_ROWS}");
-            return Err(CudaError::Unsupported(message));
-        }
-        let layout = PlaneLayout::new(ggml_type, each * count, cols);
-        layout.map(Some).map_err(|source| CudaError::Layout { tensor: first.name.clone(), source })
+        let Some(Shape { ggml_type, cols, padded, count, .. }) = self.shape() else { return Ok(None) };
+        let tensor = || self.tensors()[0].name.clone();
+        let layout = PlaneLayout::new(ggml_type, padded * count, cols);
+        layout.map(Some).map_err(|source| CudaError::Layout { tensor: tensor(), source })
     }
 
-    /// The rows of the matrix, in the layout's type.
+    /// The rows of the matrix, in the layout's type. Blocks of zeros are weights of zero, in every type.
     pub(super) fn bytes<'a>(&self, gguf: &'a Gguf) -> Result<Cow<'a, [u8]>, CudaError> {
+        let bytes = self.unpadded_bytes(gguf)?;
+        let Some(Shape { rows, padded, count, .. }) = self.shape() else { return Ok(bytes) };
+        if rows == padded {
+            return Ok(bytes);
+        }
+        let (mut filled, each) = (Vec::new(), bytes.len() / count);
+        for matrix in bytes.chunks_exact(each) {
+            filled.extend_from_slice(matrix);
+            filled.resize(filled.len() + each / rows * (padded - rows), 0);
+        }
+        Ok(Cow::Owned(filled))
+    }
+
+    fn unpadded_bytes<'a>(&self, gguf: &'a Gguf) -> Result<Cow<'a, [u8]>, CudaError> {
         Ok(match self {
             Self::Tensor(tensor) => Cow::Borrowed(gguf.data(tensor)),
             Self::Stack(tensors) => Cow::Owned(tensors.iter().flat_map(|t| gguf.data(t)).copied().collect()),

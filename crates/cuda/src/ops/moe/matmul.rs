@@ -12,10 +12,8 @@ use crate::{
     repack::PlaneFormat,
 };
 
-use super::{Routes, max_tiles, refuse};
+use super::{Routes, TILE_ROWS, max_tiles, padded_rows, refuse};
 
-/// Rows of a tile; an expert's rows are whole tiles.
-const TILE_ROWS: usize = 16;
 /// Warps of a block at most. The same for any number of pairs, so that sums are too.
 const MAX_WARPS: usize = 4;
 
@@ -35,8 +33,10 @@ pub struct ExpertMatmulCall<'a> {
     pub pairs_per_input: usize,
     /// All pairs.
     pub pairs: usize,
-    /// One or two matrices `[num_experts * rows, cols]`.
+    /// One or two matrices `[num_experts * padded_rows(rows), cols]`.
     pub matrices: &'a [&'a Matrix],
+    /// Rows of an expert, in each matrix.
+    pub rows: usize,
     /// What is added to the products of each matrix, `[num_experts * rows]`.
     pub biases: [Option<Span<f32>>; 2],
     /// Whether the products are multiplied by the pairs' weights.
@@ -127,19 +127,19 @@ impl ExpertMatmul {
             planes: [matrices[0].planes(), matrices[matrices.len() - 1].planes()],
             act: call.act.q8,
             half: call.act.half,
-            out: call.out.slice(first * call.rows()..call.out.len()).ptr(),
+            out: call.out.slice(first * call.rows..call.out.len()).ptr(),
             order: call.routes.order.ptr(),
             tiles: call.routes.tiles.ptr(),
             biases: [bias(first), bias(1)],
             weights: if call.weighted { call.routes.weights.ptr() } else { DevicePtr::NULL },
             half_stride: call.act.half_stride,
-            out_stride: (call.matrices.len() * call.rows()) as u32,
-            rows: call.rows() as u32,
+            out_stride: (call.matrices.len() * call.rows) as u32,
+            rows: call.rows as u32,
             chunks: chunks as u32,
             pairs_per_input: call.pairs_per_input as u32,
         };
         let unit_chunks = if matches!(format, PlaneFormat::Q4K | PlaneFormat::Q5K) { 2 } else { 1 };
-        let row_tiles = matrices.len() * call.rows() / TILE_ROWS;
+        let row_tiles = matrices.len() * call.rows.div_ceil(TILE_ROWS);
         let grid = [row_tiles as u32, max_tiles(call.pairs, call.num_experts) as u32, 1];
         let warps = (chunks / unit_chunks).clamp(1, MAX_WARPS);
         let launch = Launch { grid, block: 32 * warps as u32, shared_bytes: 0 };
@@ -149,11 +149,6 @@ impl ExpertMatmul {
 }
 
 impl ExpertMatmulCall<'_> {
-    /// Rows of an expert.
-    fn rows(&self) -> usize {
-        self.matrices[0].rows() / self.num_experts
-    }
-
     fn check(&self) -> Result<(), CudaError> {
         let (pairs, num_experts, num_matrices) = (self.pairs, self.num_experts, self.matrices.len());
         if !(1..=2).contains(&num_matrices) || num_experts == 0 {
@@ -162,13 +157,12 @@ impl ExpertMatmulCall<'_> {
             ));
         }
         self.routes.check(pairs, num_experts)?;
-        let (rows, cols) = (self.rows(), self.act.q8.cols as usize);
+        let (rows, cols) = (self.rows, self.act.q8.cols as usize);
         for matrix in self.matrices {
-            let fits = matrix.rows() == rows * num_experts && matrix.cols() == cols;
-            if !fits || rows == 0 || !rows.is_multiple_of(TILE_ROWS) {
+            if matrix.rows() != padded_rows(rows) * num_experts || matrix.cols() != cols || rows == 0 {
                 return refuse(format!(
-                    "a matrix of {} rows and {} columns for {num_experts} experts of {rows} rows (a multiple of \
-                     {TILE_ROWS}) and inputs of {cols} columns",
+                    "a matrix of {} rows and {} columns for {num_experts} experts of {rows} rows (filled up to a \
+                     multiple of {TILE_ROWS}) and inputs of {cols} columns",
                     matrix.rows(),
                     matrix.cols()
                 ));

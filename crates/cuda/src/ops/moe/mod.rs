@@ -15,6 +15,8 @@ pub use route::{Route, RouteCall};
 pub use sum::{ExpertSum, ExpertSumCall, SharedOut};
 
 const OP: &str = "moe";
+/// Rows of a tile.
+const TILE_ROWS: usize = 16;
 /// Pairs of a tile.
 const TILE_PAIRS: usize = 8;
 /// Experts to choose from at most, as the kernels have room for.
@@ -41,6 +43,12 @@ pub struct Routes {
 #[must_use]
 pub fn max_tiles(pairs: usize, num_experts: usize) -> usize {
     pairs.min(pairs / TILE_PAIRS + num_experts)
+}
+
+/// Rows that an expert of so many has in its matrix: whole tiles.
+#[must_use]
+pub fn padded_rows(rows: usize) -> usize {
+    rows.next_multiple_of(TILE_ROWS)
 }
 
 impl Routes {
