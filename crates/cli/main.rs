@@ -8,6 +8,7 @@ mod kernels;
 mod logging;
 mod numbers;
 mod progress;
+mod quantize;
 mod recommend;
 mod serve;
 mod source;
@@ -36,6 +37,8 @@ enum Command {
     Recommend(recommend::RecommendArgs),
     /// Convert the folder of a Hugging Face model to GGUF
     Convert(convert::ConvertArgs),
+    /// Make a smaller GGUF file of a large one: fewer bits for every weight
+    Quantize(quantize::QuantizeArgs),
     /// Compile the GPU kernels ahead of time, or show what they use
     Kernels(kernels::KernelsArgs),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Recommend(args) => recommend::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Quantize(args) => quantize::run(&args),
         Command::Kernels(args) => kernels::run(&args),
     };
     match result {
@@ -63,7 +67,7 @@ fn main() -> ExitCode {
 /// names of long flags.
 fn arguments(mut args: Vec<String>) -> Vec<String> {
     const COMMANDS: &[&str] =
-        &["serve", "bench", "inspect", "convert", "kernels", "help", "-h", "--help", "-V", "--version"];
+        &["serve", "bench", "inspect", "convert", "quantize", "kernels", "help", "-h", "--help", "-V", "--version"];
     if args.get(1).is_some_and(|first| !COMMANDS.contains(&first.as_str()) && first.starts_with('-')) {
         args.insert(1, "serve".to_owned());
     }

@@ -20,6 +20,7 @@ const LOG_STEPS: u64 = 10;
 pub(crate) enum Work {
     Loading,
     Checking,
+    Quantizing,
 }
 
 /// Counts bytes on the terminal; silent where there is none.
@@ -31,6 +32,7 @@ impl LoadBar {
         let message = match work {
             Work::Loading => "loading",
             Work::Checking => "checking",
+            Work::Quantizing => "quantizing",
         };
         Self(hidden_bar().with_message(message))
     }

@@ -8,6 +8,7 @@ mod downloads;
 pub(crate) mod http;
 mod kernels;
 mod lifecycle;
+mod quantize;
 pub(crate) mod server;
 mod start_up;
 mod templates;

@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kvcache", &["types"]),
     ("scheduler", &["kvcache", "exec", "sampling", "types"]),
     ("engine", &["scheduler", "exec", "types"]),
+    ("quantize", &["gguf", "quant"]),
     ("model", &["gguf", "quant"]),
     ("cpu", &["model", "exec", "sampling", "gguf", "quant", "types"]),
     ("cuda", &["model", "exec", "sampling", "gguf", "quant", "types"]),
