@@ -4,7 +4,7 @@ mod measure;
 mod profile;
 mod through_engine;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
@@ -18,6 +18,7 @@ use crate::{
     logging::{self, LogFormat},
     numbers::{bytes, parameters},
     progress::{LoadBar, Work},
+    source::SourceArgs,
 };
 use measure::{Case, Measured};
 use profile::Profile;
@@ -25,9 +26,6 @@ use profile::Profile;
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// The GGUF file; the demo model where none is given
-    #[arg(short, long)]
-    model: Option<PathBuf>,
     /// Prompt lengths to measure, in tokens
     #[arg(short = 'p', long, default_value = "512", value_delimiter = ',')]
     n_prompt: Vec<usize>,
@@ -55,6 +53,9 @@ pub(crate) struct BenchArgs {
     /// Also generate through the engine, as `serve` does; the hash is of the tokens then
     #[arg(long)]
     engine: bool,
+    /// The demo model where none is given.
+    #[command(flatten)]
+    source: SourceArgs,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -75,7 +76,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         tracing::warn!("this is a debug build: its figures say nothing about a release build");
     }
-    let gguf = Arc::new(match &args.model {
+    let path = args.source.path()?;
+    let gguf = Arc::new(match &path {
         Some(path) => Gguf::open(path).with_context(|| format!("cannot read `{}`", path.display()))?,
         None => Gguf::from_static(demo::DEMO_GGUF)?,
     });
@@ -94,7 +96,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         results.extend(through_engine::run(loaded.executor, &cases, args.repeat)?);
     }
     let report = Report {
-        model: args.model.as_ref().map_or_else(|| "demo".to_owned(), |path| path.display().to_string()),
+        model: args.source.name(path.as_deref()).unwrap_or_else(|| "demo".to_owned()),
         num_params: gguf.tensors().iter().map(|t| t.num_weights() as u64).sum(),
         device: loaded.device,
         weight_bytes: gguf.weight_bytes(),

@@ -1,6 +1,10 @@
 //! From a GGUF file to a model that serves.
 
-use std::{path::PathBuf, sync::Arc, thread};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
 
 use anyhow::Context;
 use engine::{Capacity, Engine};
@@ -39,7 +43,7 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<(Model, Summary)> {
     let (tokenizer, template) = text.map_err(|_| anyhow::anyhow!("the tokenizer's thread panicked"))??;
     let loaded = loaded?;
     let engine = Engine::start(loaded.executor, args.batching.engine_config())?;
-    let (id, aliases) = names(&args.model);
+    let (id, aliases) = names(&args.model, path.as_deref());
     let info = ModelInfo {
         id,
         aliases,
@@ -113,10 +117,10 @@ fn check_vocabulary(spec: &DecoderSpec, tokenizer: &Tokenizer) -> anyhow::Result
 }
 
 /// The name that answers carry and the further ones: as llama-server chooses them.
-fn names(args: &ModelArgs) -> (String, Vec<String>) {
+fn names(args: &ModelArgs, path: Option<&Path>) -> (String, Vec<String>) {
     let mut aliases: Vec<String> = args.alias.iter().filter(|a| !a.is_empty()).cloned().collect();
     aliases.sort();
     aliases.dedup();
-    let named = aliases.first().cloned().or_else(|| args.source.name());
+    let named = aliases.first().cloned().or_else(|| args.source.name(path));
     (named.unwrap_or_else(|| DEMO_NAME.to_owned()), aliases)
 }

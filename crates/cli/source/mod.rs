@@ -3,7 +3,7 @@
 mod file;
 mod override_kv;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
@@ -47,10 +47,11 @@ impl SourceArgs {
         self.model.is_some() || self.hf_repo.is_some() || self.model_url.is_some()
     }
 
-    /// What the model is called where nothing else names it: as llama-server calls it.
-    pub(crate) fn name(&self) -> Option<String> {
+    /// What the model at `path` is called where nothing else names it: as llama-server calls it. Not a URL, which may
+    /// hold secrets.
+    pub(crate) fn name(&self, path: Option<&Path>) -> Option<String> {
         let repo = self.hf_repo.as_ref().map(ToString::to_string);
-        repo.or_else(|| self.model_url.clone()).or_else(|| Some(self.model.as_ref()?.display().to_string()))
+        repo.or_else(|| Some(path?.display().to_string()))
     }
 
     /// The file, downloaded first where that is needed; `None` when no model is named.
@@ -106,8 +107,10 @@ mod tests {
 
     #[test]
     fn a_model_has_one_source_and_a_name() {
-        assert_eq!(parse("x --model a/b.gguf").unwrap().name().as_deref(), Some("a/b.gguf"));
-        assert_eq!(parse("x --hf-repo u/m:Q8_0").unwrap().name().as_deref(), Some("u/m:Q8_0"));
+        let name = |line| parse(line).unwrap().name(Some("a/b.gguf".as_ref()));
+        assert_eq!(name("x --model a/b.gguf").as_deref(), Some("a/b.gguf"));
+        assert_eq!(name("x --model-url https://h/b.gguf?key=1").as_deref(), Some("a/b.gguf"));
+        assert_eq!(name("x --hf-repo u/m:Q8_0").as_deref(), Some("u/m:Q8_0"));
         assert!(!parse("x --offline").unwrap().is_given());
         for line in ["x --model a --hf-repo u/m", "x --model a --model-url http://h/m", "x --hf-file f"] {
             assert!(parse(line).is_err(), "{line}");

@@ -137,7 +137,14 @@ impl Client {
         }
         request.call().map_err(|error| match error {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => HubError::Url(url.to_owned()),
-            other => HubError::Unreachable { url: url.to_owned(), reason: other.to_string() },
+            other => {
+                let (url, reason) = (url.to_owned(), other.to_string());
+                if reason.contains("certificate") {
+                    HubError::Certificate { url, reason }
+                } else {
+                    HubError::Unreachable { url, reason }
+                }
+            }
         })
     }
 

@@ -36,6 +36,16 @@ pub enum HubError {
         /// What went wrong.
         reason: String,
     },
+    /// Whoever answered is not the server, as far as the known certificates tell.
+    #[error(
+        "{url} cannot prove who it is: {reason}; if a proxy signs the connections of this network, name a file with its certificates in SSL_CERT_FILE"
+    )]
+    Certificate {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The server wants to know who asks.
     #[error("{url} asks for a token ({status}): {hint}")]
     Unauthorized {
