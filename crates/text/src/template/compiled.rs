@@ -19,11 +19,12 @@ const BASE_STEPS: u64 = 200_000;
 const STEPS_PER_VALUE: u64 = 200;
 /// Bytes of the conversation's texts for each of which there is a step more.
 const BYTES_PER_STEP: u64 = 2;
+/// No rendering may take more, however long its conversation: some five thousand messages of a real template.
+const MAX_STEPS: u64 = 1 << 20;
 /// Stack for each step. A template may nest a value one level deeper with every step, and values are compared, printed
-/// and dropped by recursion: 2 kB a level in debug builds, of three steps for two levels. Only what is used is real.
-const STACK_BYTES_PER_STEP: u64 = 2048;
-/// A stack that even small machines can reserve. Conversations of more than half a million steps share it.
-const MAX_STACK_BYTES: u64 = 1 << 30;
+/// and dropped by recursion: below 200 bytes a level (768 where the engine is not optimized). Only what is used is
+/// real, and with [`MAX_STEPS`] it is at most what small machines can reserve, 1 GiB.
+const STACK_BYTES_PER_STEP: u64 = 1024;
 
 /// A template ready to render.
 pub(super) struct Compiled {
@@ -53,11 +54,11 @@ impl Compiled {
 
     /// Renders with these variables, on a thread whose stack suffices for whatever the template does in its steps.
     pub(super) fn render(&self, variables: &Map<String, Json>) -> Result<String, TextError> {
-        let num_steps = BASE_STEPS + variables.values().map(steps).sum::<u64>();
+        let num_steps = (BASE_STEPS + variables.values().map(steps).sum::<u64>()).min(MAX_STEPS);
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(num_steps));
         let render = || environment.get_template(NAME)?.render(Value::from(Serde(variables)));
-        let stack_bytes = (num_steps * STACK_BYTES_PER_STEP).min(MAX_STACK_BYTES) as usize;
+        let stack_bytes = (num_steps * STACK_BYTES_PER_STEP) as usize;
         let rendered = thread::scope(|scope| {
             let thread = thread::Builder::new().name("chat-template".to_owned()).stack_size(stack_bytes);
             match thread.spawn_scoped(scope, render) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, json};
 use text::{ChatInput, ChatTemplate, TextError};
 
-/// Debug builds of the template engine are some thirty times slower than release builds.
+/// Far more than any of them takes, but for a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn render(source: &str) -> Result<String, TextError> {
@@ -84,6 +84,27 @@ fn values_nested_without_end_harm_no_stack() {
     ] {
         error(&(nest.clone() + end));
     }
+}
+
+/// A long conversation allows more steps, and no more than the stack has room for.
+#[test]
+fn values_nested_along_a_long_conversation_harm_no_stack() {
+    let deeper = format!("{}n.x{}", "[".repeat(40), "]".repeat(40));
+    let source = format!(
+        "{{% set n = namespace(x=[]) %}}{{% for m in messages %}}{{% for j in range(99) %}}{{% set n.x = {deeper} %}}\
+         {{% endfor %}}{{% endfor %}}"
+    );
+    let messages = |count: usize| json!(vec![json!({"role": "user", "content": "word ".repeat(1000)}); count]);
+    let render = |source: &str, count: usize| {
+        let template = ChatTemplate::from_source("test.jinja", source, "<s>", "</s>").expect("a sound template");
+        let input =
+            ChatInput { messages: &messages(count), tools: None, add_generation_prompt: true, kwargs: &Map::new() };
+        template.render(&input)
+    };
+    // As deep as the steps of so many messages suffice for, compared and dropped.
+    render(&(source.clone() + "{{ n.x == [n.x] }}"), 50).expect("steps suffice");
+    let message = render(&source, 2000).expect_err("too many steps").to_string();
+    assert!(message.contains("more than 1048576 steps"), "{message}");
 }
 
 #[test]
