@@ -34,6 +34,9 @@ pub enum TextError {
     /// A text that has no tokens in this vocabulary.
     #[error("the text cannot be tokenized: {0}")]
     Encode(String),
+    /// Nobody waits for the result any more.
+    #[error("the text is no longer wanted")]
+    Cancelled,
     /// A chat template that does not parse.
     #[error("the chat template `{name}` does not compile: {}{reason}", at(*.line))]
     TemplateSyntax {

@@ -3,6 +3,7 @@
 //! Invariants: nothing here panics on a hostile file, template or text; encoding takes time linear in the text (times
 //! the logarithm of its longest word); what a detokenizer emits is whole UTF-8 characters.
 
+mod cancelled;
 mod detokenize;
 mod error;
 mod nearest;
@@ -10,6 +11,7 @@ mod stop;
 mod template;
 mod tokenizer;
 
+pub use cancelled::Cancelled;
 pub use detokenize::{DetokenizeOptions, Detokenizer};
 pub use error::TextError;
 pub use stop::{StopMatcher, StopOutcome};

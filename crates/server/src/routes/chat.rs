@@ -23,14 +23,14 @@ const MAX_TOP_LOGPROBS: u32 = 20;
 pub(super) async fn completions(State(state): State<Arc<AppState>>, fields: Fields) -> Result<Response, ApiError> {
     let loaded = Arc::clone(state.serving()?);
     let config = Arc::clone(&state);
-    let (jobs, delivery, answer) = heavy::run(&state, fields.num_bytes, move || {
+    let (jobs, delivery, answer) = heavy::run(&state, fields.num_bytes, move |cancelled| {
         let delivery = Delivery::parse(&fields)?;
         let num_choices = job::num_choices(&fields, &config.config)?;
         let num_logprobs = num_logprobs(&fields)?;
         let head = Head::parse("chatcmpl", &fields, num_logprobs.is_some(), &loaded)?;
         let job = job::parse(&fields, num_logprobs, &config.config.defaults, &loaded)?;
         let text = messages::render(&fields, &config.config.defaults, &loaded)?;
-        let prompt = prompt::encode(&text, &loaded)?;
+        let prompt = prompt::encode(&text, cancelled, &loaded)?;
         let jobs = job::spread(&job, vec![prompt], num_choices, &loaded)?;
         Ok((jobs, delivery, ChatAnswer::new(head, num_choices)))
     })
@@ -43,7 +43,7 @@ pub(super) async fn apply_template(State(state): State<Arc<AppState>>, fields: F
     let loaded = Arc::clone(state.loaded()?);
     let config = Arc::clone(&state);
     let text =
-        heavy::run(&state, fields.num_bytes, move || messages::render(&fields, &config.config.defaults, &loaded))
+        heavy::run(&state, fields.num_bytes, move |_| messages::render(&fields, &config.config.defaults, &loaded))
             .await?;
     Ok(super::json(&json!({ "prompt": text })))
 }

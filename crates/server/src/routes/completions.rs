@@ -23,14 +23,14 @@ const MAX_LOGPROBS: i64 = 20;
 pub(super) async fn completions(State(state): State<Arc<AppState>>, fields: Fields) -> Result<Response, ApiError> {
     let loaded = Arc::clone(state.serving()?);
     let config = Arc::clone(&state);
-    let (jobs, delivery, answer) = heavy::run(&state, fields.num_bytes, move || {
+    let (jobs, delivery, answer) = heavy::run(&state, fields.num_bytes, move |cancelled| {
         refuse(&fields)?;
         let delivery = Delivery::parse(&fields)?;
         let num_choices = job::num_choices(&fields, &config.config)?;
         let num_logprobs = num_logprobs(&fields)?;
         let head = Head::parse("cmpl", &fields, num_logprobs.is_some(), &loaded)?;
         let job = job::parse(&fields, num_logprobs, &config.config.defaults, &loaded)?;
-        let prompts = prompt::parse(fields.get("prompt"), &loaded)?;
+        let prompts = prompt::parse(fields.get("prompt"), cancelled, &loaded)?;
         let answer = CompletionAnswer::new(head, prompts.len(), num_choices);
         Ok((job::spread(&job, prompts, num_choices, &loaded)?, delivery, answer))
     })

@@ -23,11 +23,11 @@ const MAX_PROBS: i64 = 1000;
 pub(super) async fn completion(State(state): State<Arc<AppState>>, fields: Fields) -> Result<Response, ApiError> {
     let loaded = Arc::clone(state.serving()?);
     let config = Arc::clone(&state);
-    let (jobs, delivery, answer) = heavy::run(&state, fields.num_bytes, move || {
+    let (jobs, delivery, answer) = heavy::run(&state, fields.num_bytes, move |cancelled| {
         let delivery = Delivery::parse(&fields)?;
         let num_choices = job::num_choices(&fields, &config.config)?;
         let job = job::parse(&fields, num_probs(&fields)?, &config.config.defaults, &loaded)?;
-        let prompts = prompt::parse(fields.get("prompt"), &loaded)?;
+        let prompts = prompt::parse(fields.get("prompt"), cancelled, &loaded)?;
         let jobs = job::spread(&job, prompts, num_choices, &loaded)?;
         let answer = NativeAnswer::parse(&fields, delivery.stream, jobs.clone(), &loaded)?;
         Ok((jobs, delivery, answer))

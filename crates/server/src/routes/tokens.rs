@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use serde_json::{Value as Json, json};
-use text::{DetokenizeOptions, EncodeOptions, Tokenizer};
+use text::{Cancelled, DetokenizeOptions, EncodeOptions, Tokenizer};
 use types::TokenId;
 
 use crate::{
@@ -17,12 +17,12 @@ use crate::{
 /// Text to ids. `content` may mix texts and ids, as prompts may.
 pub(super) async fn tokenize(State(state): State<Arc<AppState>>, fields: Fields) -> Result<Response, ApiError> {
     let tokenizer = Arc::clone(&state.loaded()?.model.tokenizer);
-    let answer = heavy::run(&state, fields.num_bytes, move || {
+    let answer = heavy::run(&state, fields.num_bytes, move |cancelled| {
         let options = EncodeOptions {
             add_special: fields.bool("add_special", false)?,
             parse_special: fields.bool("parse_special", true)?,
         };
-        let ids = encode(fields.get("content"), options, &tokenizer)?;
+        let ids = encode(fields.get("content"), options, cancelled, &tokenizer)?;
         let tokens: Vec<Json> = if fields.bool("with_pieces", false)? {
             ids.iter().map(|id| json!({ "id": id.0, "piece": piece(tokenizer.piece(*id)) })).collect()
         } else {
@@ -33,17 +33,26 @@ pub(super) async fn tokenize(State(state): State<Arc<AppState>>, fields: Fields)
     Ok(super::json(&answer.await?))
 }
 
-fn encode(content: Option<&Json>, options: EncodeOptions, tokenizer: &Tokenizer) -> Result<Vec<TokenId>, ApiError> {
+fn encode(
+    content: Option<&Json>,
+    options: EncodeOptions,
+    cancelled: &Cancelled,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<TokenId>, ApiError> {
     match content {
         None => Ok(Vec::new()),
-        Some(Json::String(text)) => Ok(tokenizer.encode(text, options)?),
+        Some(Json::String(text)) => Ok(tokenizer.encode_unless(cancelled, text, options)?),
         Some(Json::Array(parts)) => {
             let mut ids = Vec::new();
             for (i, part) in parts.iter().enumerate() {
                 match part {
                     Json::String(text) => {
                         let add_special = options.add_special && i == 0;
-                        ids.extend(tokenizer.encode(text, EncodeOptions { add_special, ..options })?);
+                        ids.extend(tokenizer.encode_unless(
+                            cancelled,
+                            text,
+                            EncodeOptions { add_special, ..options },
+                        )?);
                     }
                     number => ids.push(token_id("content", number, tokenizer)?),
                 }
@@ -67,7 +76,7 @@ fn token_id(name: &str, value: &Json, tokenizer: &Tokenizer) -> Result<TokenId, 
 /// Ids to text, markup included.
 pub(super) async fn detokenize(State(state): State<Arc<AppState>>, fields: Fields) -> Result<Response, ApiError> {
     let tokenizer = Arc::clone(&state.loaded()?.model.tokenizer);
-    let answer = heavy::run(&state, fields.num_bytes, move || {
+    let answer = heavy::run(&state, fields.num_bytes, move |_| {
         let ids = match fields.get("tokens") {
             None => Vec::new(),
             Some(Json::Array(list)) => {

@@ -35,7 +35,7 @@ impl FromRequest<Arc<AppState>> for Fields {
             }
         };
         let share = reader.share;
-        heavy::run(state, bytes.len(), move || {
+        heavy::run(state, bytes.len(), move |_| {
             let num_bytes = bytes.len();
             parse(&bytes).map(|map| Fields::new(map, num_bytes, share))
         })

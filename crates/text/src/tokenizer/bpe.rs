@@ -9,7 +9,7 @@ use super::{
     pre::{Alphabet, PreTokenizer, Splitter},
     vocab::Vocab,
 };
-use crate::TextError;
+use crate::{Cancelled, TextError};
 
 const MERGES: &str = "tokenizer.ggml.merges";
 
@@ -53,7 +53,13 @@ impl Bpe {
     }
 
     /// Appends the tokens of `text`.
-    pub(crate) fn encode(&self, vocab: &Vocab, text: &str, out: &mut Vec<u32>) -> Result<(), TextError> {
+    pub(crate) fn encode(
+        &self,
+        cancelled: &Cancelled,
+        vocab: &Vocab,
+        text: &str,
+        out: &mut Vec<u32>,
+    ) -> Result<(), TextError> {
         self.check_bytes(vocab, text)?;
         let mut word = String::new();
         let escaped;
@@ -65,6 +71,7 @@ impl Bpe {
             }
         };
         for piece in self.splitter.split(text) {
+            cancelled.check()?;
             let piece = match self.alphabet {
                 Alphabet::Bytes => {
                     byte_level::encode_into(piece, &mut word);

@@ -14,7 +14,7 @@ mod wordpiece;
 use gguf::Metadata;
 use types::TokenId;
 
-use crate::TextError;
+use crate::{Cancelled, TextError};
 use bpe::Bpe;
 use partition::{Fragment, Partition};
 pub use special::FimTokens;
@@ -123,6 +123,19 @@ impl Tokenizer {
     /// # Errors
     /// [`TextError::Encode`] when the vocabulary has no tokens for a part of the text, or the text is too long.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<TokenId>, TextError> {
+        self.encode_unless(&Cancelled::default(), text, options)
+    }
+
+    /// The same, which ends early once nobody waits for it.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`], and [`TextError::Cancelled`].
+    pub fn encode_unless(
+        &self,
+        cancelled: &Cancelled,
+        text: &str,
+        options: EncodeOptions,
+    ) -> Result<Vec<TokenId>, TextError> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(TextError::Encode(format!("it has {} bytes; at most {MAX_TEXT_BYTES} are taken", text.len())));
         }
@@ -136,7 +149,7 @@ impl Tokenizer {
         for fragment in self.partition.split(text, options.parse_special) {
             match fragment {
                 Fragment::Token(id) => ids.push(id),
-                Fragment::Text(text) => self.encode_text(text, at_start, &mut ids)?,
+                Fragment::Text(text) => self.encode_text(cancelled, text, at_start, &mut ids)?,
             }
             at_start = matches!(fragment, Fragment::Token(_));
         }
@@ -148,16 +161,23 @@ impl Tokenizer {
     }
 
     /// `at_start`: no other text stands directly before.
-    fn encode_text(&self, text: &str, at_start: bool, ids: &mut Vec<u32>) -> Result<(), TextError> {
+    fn encode_text(
+        &self,
+        cancelled: &Cancelled,
+        text: &str,
+        at_start: bool,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), TextError> {
+        cancelled.check()?;
         match &self.model {
             Model::Spm(spm) => {
                 let prefix = if self.add_space_prefix && at_start { "▁" } else { "" };
                 let text = [prefix, &text.replace(' ', "▁")].concat();
-                spm.encode(&self.vocab, &text, ids)
+                spm.encode(cancelled, &self.vocab, &text, ids)
             }
-            Model::Bpe(bpe) => bpe.encode(&self.vocab, text, ids),
-            Model::WordPiece(word_piece) => word_piece.encode(text, ids),
-            Model::Unigram(unigram) => unigram.encode(text, ids),
+            Model::Bpe(bpe) => bpe.encode(cancelled, &self.vocab, text, ids),
+            Model::WordPiece(word_piece) => word_piece.encode(cancelled, text, ids),
+            Model::Unigram(unigram) => unigram.encode(cancelled, text, ids),
         }
     }
 

@@ -6,9 +6,11 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::vocab::{TokenType, Vocab};
-use crate::TextError;
+use crate::{Cancelled, TextError};
 
 const NONE: u32 = u32::MAX;
+/// After so many pairs, it is asked whether anybody still waits.
+const PAIRS_PER_CHECK: u32 = 1 << 12;
 
 /// What [`Spm::encode`] needs besides the vocabulary.
 pub(crate) struct Spm {
@@ -59,13 +61,24 @@ impl Spm {
     }
 
     /// Appends the tokens of `text`, in which spaces are already written as `▁`.
-    pub(crate) fn encode(&self, vocab: &Vocab, text: &str, out: &mut Vec<u32>) -> Result<(), TextError> {
+    pub(crate) fn encode(
+        &self,
+        cancelled: &Cancelled,
+        vocab: &Vocab,
+        text: &str,
+        out: &mut Vec<u32>,
+    ) -> Result<(), TextError> {
         let mut symbols = symbols(text);
         let mut queue = BinaryHeap::new();
         for left in 1..symbols.len() as u32 {
             queue.extend(pair(vocab, text, &symbols, left - 1));
         }
+        let mut num_pairs = 0_u32;
         while let Some(Pair { left, right, len, .. }) = queue.pop() {
+            num_pairs = num_pairs.wrapping_add(1);
+            if num_pairs.is_multiple_of(PAIRS_PER_CHECK) {
+                cancelled.check()?;
+            }
             let (l, r) = (symbols[left as usize], symbols[right as usize]);
             if l.len == 0 || r.len == 0 || l.len + r.len != len {
                 continue; // One of the two has been merged since.

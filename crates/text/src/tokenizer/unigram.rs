@@ -7,10 +7,12 @@ use super::{
     charsmap::Charsmap,
     vocab::{TokenType, Vocab},
 };
-use crate::TextError;
+use crate::{Cancelled, TextError};
 
 const REMOVE_EXTRA_SPACES: &str = "tokenizer.ggml.remove_extra_whitespaces";
 const SPACE_AS_SUFFIX: &str = "tokenizer.ggml.treat_whitespace_as_suffix";
+/// Between as many bytes (and one more), it is asked whether anybody still waits.
+const CHECK_MASK: usize = (1 << 14) - 1;
 /// How much worse than the worst token an unknown character is.
 const UNKNOWN_PENALTY: f64 = 10.0;
 
@@ -79,7 +81,7 @@ impl Unigram {
     }
 
     /// Appends the tokens of `text`.
-    pub(crate) fn encode(&self, text: &str, out: &mut Vec<u32>) -> Result<(), TextError> {
+    pub(crate) fn encode(&self, cancelled: &Cancelled, text: &str, out: &mut Vec<u32>) -> Result<(), TextError> {
         let text = self.spaces.apply(&self.normalize(text)?);
         let nowhere = Best { score: f64::NEG_INFINITY, token: self.unknown, start: 0 };
         let mut best = vec![nowhere; text.len() + 1];
@@ -89,6 +91,9 @@ impl Unigram {
         for (start, c) in text.char_indices() {
             // Matches come in the order of their ends, so the ways to all their starts are known.
             let end = start + c.len_utf8();
+            if start & CHECK_MASK < c.len_utf8() {
+                cancelled.check()?;
+            }
             improve(&mut best, start, end, self.unknown, self.unknown_score);
             while let Some(found) = next_match.filter(|m| m.end() <= end) {
                 let (token, score) = self.patterns[found.pattern().as_usize()];

@@ -8,7 +8,7 @@ use tokenizers::{
 };
 
 use super::vocab::{TokenType, Vocab};
-use crate::TextError;
+use crate::{Cancelled, TextError};
 
 const LOWERCASE: &str = "tokenizer.ggml.normalizer.lowercase";
 const STRIP_ACCENTS: &str = "tokenizer.ggml.normalizer.strip_accents";
@@ -42,13 +42,15 @@ impl WordPiece {
     }
 
     /// Appends the tokens of `text`.
-    pub(crate) fn encode(&self, text: &str, out: &mut Vec<u32>) -> Result<(), TextError> {
+    pub(crate) fn encode(&self, cancelled: &Cancelled, text: &str, out: &mut Vec<u32>) -> Result<(), TextError> {
         let failed = |e: tokenizers::Error| TextError::Encode(e.to_string());
         let mut normalized = NormalizedString::from(text);
         self.normalizer.normalize(&mut normalized).map_err(failed)?;
+        cancelled.check()?;
         let mut words = PreTokenizedString::from(normalized);
         BertPreTokenizer.pre_tokenize(&mut words).map_err(failed)?;
         for (word, _, _) in words.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
+            cancelled.check()?;
             out.extend(self.model.tokenize(word).map_err(failed)?.iter().map(|t| t.id));
         }
         Ok(())

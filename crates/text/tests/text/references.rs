@@ -13,7 +13,8 @@ fn cases(name: &str) -> Vec<Json> {
     serde_json::from_str(&text).expect("JSON")
 }
 
-fn vocabulary(name: &str, lowercase: Option<bool>) -> Tokenizer {
+/// A small vocabulary; `lowercase` is WordPiece's.
+pub(crate) fn vocabulary(name: &str, lowercase: Option<bool>) -> Tokenizer {
     let path = data::find(&format!("text/{name}.gguf")).expect("a file of the project");
     let gguf = Gguf::open(&path).expect("a sound GGUF");
     let mut metadata = gguf.metadata().clone();

@@ -2,6 +2,8 @@
 //!
 //! The names are those that `tokenizer.ggml.pre` may hold; the patterns are those of the models' own `tokenizer.json`.
 
+#[cfg(test)]
+mod document;
 mod patterns;
 mod split;
 
