@@ -2,9 +2,9 @@
 //
 // W as in include/quant_formats.cuh, x f16 [tokens][half_stride] (16-byte aligned rows, zeros from `cols` to whole chunks), out
 // f32 [tokens][out_stride]; the work of a block of threads is told in include/quant_tile.cuh, for sm_90a in quant_wide.cuh. Grid
-// (blocks of rows over all segments, tiles of tokens, splits of the columns), block 128, 256 or 512 threads, dynamic shared memory as
+// (blocks of rows over all segments, tiles of tokens, splits of the columns), block 128 or 256 threads, dynamic shared memory as
 // crates/cuda/src/ops/matmul/plan.rs has it. `partial` holds the splits' sums and `arrivals` zeros where splits > 1. Kernel
-// matmul_T: T tokens a block; `short` ones have half the rows, `tall` ones twice.
+// matmul_T: T tokens a block; `short` ones have half the rows.
 // Bytes moved: the planes once per token tile; activations come from L2 once per block of rows.
 #if __CUDA_ARCH_FEAT_SM90_ALL
 #include "quant_wide.cuh"
@@ -21,11 +21,6 @@ MATMUL(matmul_64, 8, 8, 2)
 // Half the rows: fewer splits fill the device.
 MATMUL(matmul_8_short, 1, 4, 4)
 MATMUL(matmul_16_short, 2, 4, 4)
-MATMUL(matmul_32_short, 4, 4, 4)
-// Twice the rows: activations are read half as often.
-MATMUL(matmul_16_tall, 2, 16, 1)
-MATMUL(matmul_32_tall, 4, 16, 1)
-MATMUL(matmul_64_tall, 8, 16, 1)
 #else
 #include "quant_tile.cuh"
 

@@ -1,7 +1,7 @@
 // The product of weights (any format) and several tokens for sm_90a: four warps a tensor-core product, everything on its way in
 // the background.
 //
-// Weights are the M side, 16 rows a warp, 128 or 256 a block of threads; tokens the N side. Each warp has a ring of its own in shared
+// Weights are the M side, 16 rows a warp, 64 or 128 a block of threads; tokens the N side. Each warp has a ring of its own in shared
 // memory: asynchronous copies bring the planes of its rows a few chunks ahead, whatever registers are left; each weight is
 // decoded to f16 once, in registers, half a chunk at a time, while the tensor cores work on the half before. Activations pass
 // through registers (one stage ahead) into three stages that the whole block reads: in the planes a lane holds eight

@@ -53,10 +53,6 @@ pub(super) fn tile_shapes(arch: u32) -> Vec<TileShape> {
             wide("matmul_64", 8, 8),
             wide("matmul_8_short", 1, 4),
             wide("matmul_16_short", 2, 4),
-            wide("matmul_32_short", 4, 4),
-            wide("matmul_16_tall", 2, 16),
-            wide("matmul_32_tall", 4, 16),
-            wide("matmul_64_tall", 8, 16),
         ];
     }
     vec![
