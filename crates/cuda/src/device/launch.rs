@@ -75,6 +75,35 @@ impl Kernel {
             .call("cuOccupancyMaxActiveBlocksPerMultiprocessor")
     }
 
+    /// Clusters of `cluster` blocks of this shape that the device runs at a time (sm_90 only).
+    ///
+    /// # Errors
+    /// [`CudaError::Driver`].
+    pub fn max_clusters(&self, block: u32, shared_bytes: u32, cluster: u32) -> Result<u32, CudaError> {
+        // SAFETY: all zeros is a valid attribute; the one that counts is filled in below.
+        let mut attribute: sys::CUlaunchAttribute = unsafe { std::mem::zeroed() };
+        attribute.id = sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+        attribute.value.clusterDim = sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x: 1, y: 1, z: cluster };
+        let config = sys::CUlaunchConfig {
+            gridDimX: 1,
+            gridDimY: 1,
+            gridDimZ: cluster,
+            blockDimX: block,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: shared_bytes,
+            hStream: std::ptr::null_mut(),
+            attrs: &raw mut attribute,
+            numAttrs: 1,
+        };
+        let mut clusters = 0;
+        let function = self.function.cu_function();
+        // SAFETY: the configuration lives until the call returns.
+        unsafe { sys::cuOccupancyMaxActiveClusters(&raw mut clusters, function, &raw const config).result() }
+            .call("cuOccupancyMaxActiveClusters")?;
+        Ok(clusters.max(0) as u32)
+    }
+
     /// Queues the kernel on the device's stream. On sm_90 it may start while its predecessor ends: every kernel waits
     /// (`grid_wait`) before it touches what others write.
     ///

@@ -9,7 +9,7 @@ pub(super) const MAX_GEMV_WARPS: usize = 16;
 /// What starting a matrix-vector block and adding its warps' sums costs, in half units of columns.
 const GEMV_START_COST: usize = 3;
 /// Blocks of a cluster at most, on all devices that have clusters.
-const MAX_CLUSTER: usize = 8;
+pub(super) const MAX_CLUSTER: usize = 8;
 /// What starting a block and adding its split costs, in pairs of chunks (256 columns) of work.
 const SPLIT_COST: usize = 2;
 
@@ -116,8 +116,8 @@ pub(super) struct TilePlan {
 /// What bounds the splits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Blocks of the kernel that the device runs at a time.
-    pub(super) slots: usize,
+    /// Blocks of the kernel that the device runs at a time, by the splits (from one on): clusters do not find room everywhere.
+    pub(super) slots: [usize; MAX_CLUSTER],
     /// Bytes for the splits' sums.
     pub(super) partial_bytes: usize,
     /// Counters of blocks that share rows and tokens.
@@ -135,7 +135,8 @@ impl TilePlan {
 pub(super) fn tile_plan(shape: &TileShape, rows: &[usize], chunks: usize, tokens: usize, limits: Limits) -> TilePlan {
     let (whole, possible) = possible_splits(shape, rows, chunks, tokens, limits);
     let (places, pairs) = (whole.blocks * whole.token_tiles, chunks.div_ceil(2));
-    let cost = |splits: usize| (places * splits).div_ceil(limits.slots) * (pairs.div_ceil(splits) + SPLIT_COST);
+    let slots = |splits: usize| limits.slots[splits.min(MAX_CLUSTER) - 1].max(1);
+    let cost = |splits: usize| (places * splits).div_ceil(slots(splits)) * (pairs.div_ceil(splits) + SPLIT_COST);
     let splits = possible.into_iter().min_by_key(|&splits| cost(splits)).unwrap_or(1);
     whole.with_splits(splits)
 }
@@ -198,7 +199,7 @@ mod tests {
     use super::{Limits, MAX_GEMV_WARPS, gemv_ring_bytes, gemv_warps, tile_plan, tile_shapes};
     use crate::repack::PlaneFormat;
 
-    const H200: Limits = Limits { slots: 264, partial_bytes: 32 << 20, arrivals: 8192 };
+    const H200: Limits = Limits { slots: [264, 264, 264, 264, 250, 240, 231, 224], partial_bytes: 32 << 20, arrivals: 8192 };
 
     #[test]
     fn blocks_fit_the_shared_memory_of_sm_75() {

@@ -14,7 +14,7 @@ use crate::{
 use super::{
     args::MatmulArgs,
     call::MatmulCall,
-    plan::{Limits, TilePlan, TileShape, possible_splits, tile_plan, tile_shapes},
+    plan::{Limits, MAX_CLUSTER, TilePlan, TileShape, possible_splits, tile_plan, tile_shapes},
     tuning::{Product, TileChoice, Tuning, fastest},
     workspace::Workspace,
 };
@@ -22,11 +22,11 @@ use super::{
 /// Runs of a candidate; the fastest counts.
 const TRIALS: usize = 3;
 
-/// A kernel `matmul_T` and how many of its blocks run at a time.
+/// A kernel `matmul_T` and how many of its blocks run at a time, by the splits.
 struct Tile {
     shape: TileShape,
     kernel: Kernel,
-    slots: usize,
+    slots: [usize; MAX_CLUSTER],
 }
 
 impl Tile {
@@ -35,7 +35,12 @@ impl Tile {
         let shared_bytes = shape.shared_bytes() as u32;
         kernel.allow_shared_bytes(shared_bytes)?;
         let blocks_per_sm = kernel.blocks_per_sm(shape.threads(), shared_bytes)?.max(1);
-        Ok(Self { shape, kernel, slots: (blocks_per_sm * gpu.device.info().num_sms) as usize })
+        let mut slots = [(blocks_per_sm * gpu.device.info().num_sms) as usize; MAX_CLUSTER];
+        for (splits, slots) in (1..).zip(&mut slots).skip(1).filter(|_| shape.is_clustered()) {
+            *slots = (kernel.max_clusters(shape.threads(), shared_bytes, splits)? * splits) as usize;
+        }
+        tracing::debug!(kernel = shape.kernel, ?slots, "blocks at a time, by splits");
+        Ok(Self { shape, kernel, slots })
     }
 }
 
