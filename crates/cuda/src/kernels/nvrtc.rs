@@ -13,7 +13,7 @@ use libloading::{
 };
 
 use super::{
-    Compiled, Source, Target,
+    Compiled, KernelResources, Source, Target,
     ptxas::{kernels_of_log, kernels_of_ptx},
     sources::options,
 };
@@ -181,12 +181,41 @@ impl Nvrtc {
     /// [`CudaError::Kernels`] with the compiler's log.
     pub fn compile(&self, source: &Source, target: Target) -> Result<Compiled, CudaError> {
         let started = Instant::now();
-        let fault = |what: &str| {
-            let (major, minor) = self.version;
-            CudaError::Kernels(format!("kernels/{} for {target}, NVRTC {major}.{minor}: {what}", source.file))
-        };
+        let (mut image, mut kernels) = self.compile_with(source, target, options(target))?;
+        if kernels.is_empty() {
+            // NVRTC 13 took it from a cache of its own, and then does not say what is in it.
+            let options = options(target).into_iter().chain(["--no-cache".to_owned()]).collect();
+            (image, kernels) = self.compile_with(source, target, options)?;
+        }
+        if kernels.is_empty() {
+            return Err(self.fault(source, target, "the compiler names no kernel in it"));
+        }
+        Ok(Compiled {
+            file: source.file.to_owned(),
+            target,
+            key: source.key(target),
+            nvrtc: self.version,
+            compile_ms: started.elapsed().as_millis() as u32,
+            kernels,
+            image,
+        })
+    }
+
+    fn fault(&self, source: &Source, target: Target, what: &str) -> CudaError {
+        let (major, minor) = self.version;
+        CudaError::Kernels(format!("kernels/{} for {target}, NVRTC {major}.{minor}: {what}", source.file))
+    }
+
+    /// The code, and what the compiler says of the kernels in it.
+    fn compile_with(
+        &self,
+        source: &Source,
+        target: Target,
+        options: Vec<String>,
+    ) -> Result<(Vec<u8>, Vec<KernelResources>), CudaError> {
+        let fault = |what: &str| self.fault(source, target, what);
         let program = self.create(source).ok_or_else(|| fault("the compiler does not take the source"))?;
-        let options: Vec<CString> = options(target).into_iter().filter_map(|text| CString::new(text).ok()).collect();
+        let options: Vec<CString> = options.into_iter().filter_map(|text| CString::new(text).ok()).collect();
         let options: Vec<*const c_char> = options.iter().map(|text| text.as_ptr()).collect();
         // SAFETY: a live program and as many options as said, which outlive the call.
         let code = unsafe { (self.api.compile)(program.handle, options.len() as c_int, options.as_ptr()) };
@@ -207,18 +236,7 @@ impl Nvrtc {
             Target::Cubin(_) => kernels_of_log(&log),
             Target::Ptx(_) => kernels_of_ptx(&String::from_utf8_lossy(&image)),
         };
-        if kernels.is_empty() {
-            return Err(fault("the compiler names no kernel in it"));
-        }
-        Ok(Compiled {
-            file: source.file.to_owned(),
-            target,
-            key: source.key(target),
-            nvrtc: self.version,
-            compile_ms: started.elapsed().as_millis() as u32,
-            kernels,
-            image,
-        })
+        Ok((image, kernels))
     }
 
     /// A program with its headers in memory; `None` when NVRTC takes none (out of memory, a zero byte in a text).

@@ -199,7 +199,8 @@ mod tests {
     use super::{Limits, MAX_GEMV_WARPS, gemv_ring_bytes, gemv_warps, tile_plan, tile_shapes};
     use crate::repack::PlaneFormat;
 
-    const H200: Limits = Limits { slots: [264, 264, 264, 264, 250, 240, 231, 224], partial_bytes: 32 << 20, arrivals: 8192 };
+    const H200: Limits =
+        Limits { slots: [264, 264, 264, 264, 250, 240, 231, 224], partial_bytes: 32 << 20, arrivals: 8192 };
 
     #[test]
     fn blocks_fit_the_shared_memory_of_sm_75() {
