@@ -11,8 +11,14 @@ use crate::{numbers, progress::WriteBar};
 /// Arguments of `llcuda convert`.
 #[derive(Args)]
 pub(crate) struct ConvertArgs {
-    /// Folder with config.json, the tokenizer and *.safetensors
+    /// Folder with config.json, the tokenizer and *.safetensors; with --lora, the folder of an adapter
     folder: PathBuf,
+    /// Convert a LoRA adapter that PEFT saved to a GGUF adapter
+    #[arg(long, requires = "base")]
+    lora: bool,
+    /// Folder of the adapter's base, of which only config.json is read
+    #[arg(long, requires = "lora", value_name = "DIR")]
+    base: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
     /// Type of the matrices; `auto` keeps the checkpoint's own 16 bits
@@ -75,8 +81,11 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let options =
         ConvertOptions { out_type: args.outtype.out_type(), pre: args.pre.clone(), writer: args.output.options() };
     let bar = WriteBar::new();
-    let converted =
-        convert::convert(&args.folder, args.output.path(), &options, &mut |done, total| bar.show(done, total));
+    let (folder, out, show) = (&args.folder, args.output.path(), &mut |done, total| bar.show(done, total));
+    let converted = match &args.base {
+        Some(base) => convert::convert_lora(folder, base, out, &options, show),
+        None => convert::convert(folder, out, &options, show),
+    };
     bar.finish();
     report(&converted?);
     Ok(())

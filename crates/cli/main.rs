@@ -6,6 +6,7 @@ mod device;
 mod inspect;
 mod kernels;
 mod logging;
+mod merge_lora;
 mod numbers;
 mod progress;
 mod quantize;
@@ -39,6 +40,8 @@ enum Command {
     Convert(convert::ConvertArgs),
     /// Make a smaller GGUF file of a large one: fewer bits for every weight
     Quantize(quantize::QuantizeArgs),
+    /// Merge LoRA adapters into their base and write a GGUF file
+    MergeLora(merge_lora::MergeLoraArgs),
     /// Compile the GPU kernels ahead of time, or show what they use
     Kernels(kernels::KernelsArgs),
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Recommend(args) => recommend::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Quantize(args) => quantize::run(&args),
+        Command::MergeLora(args) => merge_lora::run(&args),
         Command::Kernels(args) => kernels::run(&args),
     };
     match result {

@@ -53,7 +53,7 @@ pub fn convert(
     progress: Progress<'_>,
 ) -> Result<Converted, ConvertError> {
     let model = ModelFolder::open(folder)?;
-    model.write(&model.recipes(Ok)?, out, options, progress)
+    model.write(&model.recipes()?, out, options, progress)
 }
 
 /// An opened folder.
@@ -78,17 +78,16 @@ impl ModelFolder {
         Ok(Self { path: path.to_owned(), family, config, tensors: nf4::resolve(stored)?, dtype })
     }
 
-    /// The tensors of the result, with `adapt` applied to the model's own.
-    pub(crate) fn recipes(
-        &self,
-        adapt: impl FnOnce(Vec<Tensor>) -> Result<Vec<Tensor>, ConvertError>,
-    ) -> Result<Vec<Recipe>, ConvertError> {
-        let heads = Heads::of_config(&self.config)?;
-        let tensors = adapt(self.tensors.clone())?;
-        let mut recipes = self.family.recipes(&heads, tensors.into_iter())?;
+    /// The tensors of the result.
+    pub(crate) fn recipes(&self) -> Result<Vec<Recipe>, ConvertError> {
+        let mut recipes = self.family.recipes(&self.heads()?, self.tensors.iter().cloned())?;
         recipes.extend((self.family.extra)(&self.config)?);
         recipes.sort_by_cached_key(|r| (place(&r.name), r.name.clone()));
         Ok(recipes)
+    }
+
+    pub(crate) fn heads(&self) -> Result<Heads, ConvertError> {
+        Heads::of_config(&self.config)
     }
 
     /// Writes the result.
@@ -138,11 +137,11 @@ pub(crate) fn plan(recipe: Recipe, ggml_type: GgmlType) -> Planned {
         || ["_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight"].iter().any(|s| name.ends_with(s));
     let wanted = recipe.forced.unwrap_or(if stays_float { GgmlType::F32 } else { ggml_type });
     let fits = recipe.num_cols().is_multiple_of(wanted.block_len());
-    Planned { ggml_type: if fits { wanted } else { GgmlType::F16 }, recipe }
+    Planned { ggml_type: if fits { wanted } else { GgmlType::F16 }, recipe, copied: None }
 }
 
 /// Layers in their order, embeddings before them and the output behind.
-fn place(name: &str) -> usize {
+pub(crate) fn place(name: &str) -> usize {
     let layer = name.strip_prefix("blk.").and_then(|n| n.split('.').next()).and_then(|n| n.parse::<usize>().ok());
     match layer {
         Some(layer) => 1 + layer.min(usize::MAX - 2),
@@ -177,7 +176,7 @@ fn check_vocabulary(metadata: &Metadata, planned: &[Planned]) -> Result<(), Conv
 }
 
 /// Checks that the result is a whole model; says why it cannot be served when it is of an architecture that is not.
-fn check(metadata: &Metadata, planned: &[Planned]) -> Result<Option<String>, ConvertError> {
+pub(crate) fn check(metadata: &Metadata, planned: &[Planned]) -> Result<Option<String>, ConvertError> {
     let entries: Vec<_> = planned.iter().map(Planned::entry).collect();
     let described = Gguf::describe(metadata.clone(), &entries)?;
     let spec = match model::decoder_spec(&described) {

@@ -3,10 +3,11 @@
 use std::{
     panic,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
 
-use gguf::{GgmlType, Metadata, NewTensor, Writer, WriterOptions};
+use gguf::{GgmlType, Gguf, Metadata, NewTensor, TensorInfo, Writer, WriterOptions};
 
 use crate::{ConvertError, encode, recipe::Recipe};
 
@@ -20,6 +21,15 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 pub(crate) struct Planned {
     pub(crate) recipe: Recipe,
     pub(crate) ggml_type: GgmlType,
+    /// Where it stands already as it shall be.
+    pub(crate) copied: Option<Copied>,
+}
+
+/// A tensor of a file that is taken over byte by byte.
+#[derive(Clone)]
+pub(crate) struct Copied {
+    pub(crate) gguf: Arc<Gguf>,
+    pub(crate) tensor: TensorInfo,
 }
 
 impl Planned {
@@ -30,9 +40,14 @@ impl Planned {
     }
 
     fn encoded_rows(&self, first_row: usize, num_rows: usize) -> Result<Vec<u8>, ConvertError> {
-        let mut weights = vec![0.0; num_rows * self.recipe.num_cols()];
+        let num_cols = self.recipe.num_cols();
+        if let Some(Copied { gguf, tensor }) = &self.copied {
+            let row_bytes = self.ggml_type.row_bytes(num_cols as u64).unwrap_or(0) as usize;
+            return Ok(gguf.data(tensor)[first_row * row_bytes..][..num_rows * row_bytes].to_vec());
+        }
+        let mut weights = vec![0.0; num_rows * num_cols];
         self.recipe.read(first_row, &mut weights)?;
-        encode::encode(self.ggml_type, &weights).map_err(|what| ConvertError::tensor(&self.recipe.name, what))
+        encode::encode(self.ggml_type, &weights, num_cols).map_err(|what| ConvertError::tensor(&self.recipe.name, what))
     }
 
     fn num_bytes(&self) -> u64 {

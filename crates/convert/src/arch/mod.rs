@@ -14,6 +14,8 @@ mod qwen;
 mod stablelm;
 mod starcoder2;
 
+use gguf::Metadata;
+
 use crate::{
     ConvertError,
     config::Config,
@@ -82,6 +84,14 @@ impl Heads {
     pub(crate) fn of_config(config: &Config) -> Result<Self, ConvertError> {
         Ok(Self { num_heads: config.num_heads()?, num_kv_heads: config.num_kv_heads()? })
     }
+
+    /// The same of a GGUF file.
+    pub(crate) fn of_metadata(arch: &str, metadata: &Metadata) -> Result<Self, ConvertError> {
+        let key = format!("{arch}.attention.head_count");
+        let num_heads = metadata.require(&key, metadata.uint(&key))? as usize;
+        let num_kv_heads = metadata.uint(&format!("{key}_kv"))?.map_or(num_heads, |n| n as usize);
+        Ok(Self { num_heads, num_kv_heads })
+    }
 }
 
 impl Family {
@@ -91,6 +101,14 @@ impl Family {
         all().find(|f| f.classes.contains(&class)).ok_or_else(|| {
             let known: Vec<_> = all().flat_map(|f| f.classes).copied().collect();
             ConvertError::Unsupported(format!("models of class `{class}` are not supported; {} are", known.join(", ")))
+        })
+    }
+
+    /// The family of a GGUF architecture.
+    pub(crate) fn of_arch(arch: &str) -> Result<&'static Self, ConvertError> {
+        let mut all = FAMILIES.iter().copied().flatten();
+        all.find(|f| f.arch == arch).ok_or_else(|| {
+            ConvertError::Unsupported(format!("the tensor names of architecture `{arch}` are not known to `convert`"))
         })
     }
 

@@ -23,6 +23,22 @@ pub(crate) fn set(
     metadata: &mut Metadata,
 ) -> Result<(), ConvertError> {
     let count = ParameterCount::of(recipes);
+    set_about("model", folder, config, &count, metadata)?;
+    set_sampling(folder, metadata)
+}
+
+/// The same of an adapter.
+pub(crate) fn set_adapter(folder: &Path, config: &Json, metadata: &mut Metadata) -> Result<(), ConvertError> {
+    set_about("adapter", folder, config, &ParameterCount::default(), metadata)
+}
+
+fn set_about(
+    kind: &str,
+    folder: &Path,
+    config: &Json,
+    count: &ParameterCount,
+    metadata: &mut Metadata,
+) -> Result<(), ConvertError> {
     let card = Card::read(folder)?;
     let folder_name = folder.canonicalize().ok().and_then(|f| Some(f.file_name()?.to_string_lossy().into_owned()));
     let path = config.get("_name_or_path").and_then(JsonValue::as_str).filter(|p| p.matches('/').count() <= 1);
@@ -33,7 +49,7 @@ pub(crate) fn set(
         }
     };
     let first = |of: fn(&ModelId) -> &Option<String>| ids.iter().find_map(|id| of(id).clone());
-    set("type", Some("model".to_owned()));
+    set("type", Some(kind.to_owned()));
     set("name", card.text("model_name").or_else(|| first(|id| &id.name)));
     set("author", card.text("model_creator"));
     set("organization", first(|id| &id.organization));
@@ -47,7 +63,7 @@ pub(crate) fn set(
     set_lists(&card, metadata);
     set_base_models(&card, count.total, metadata);
     metadata.insert("general.quantization_version", Value::Uint(QUANTIZATION_VERSION));
-    set_sampling(folder, metadata)
+    Ok(())
 }
 
 /// The id of a file that is mostly of this type, `general.file_type`.

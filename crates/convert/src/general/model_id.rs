@@ -34,7 +34,7 @@ impl ModelId {
             return Self { name: Some(title(id)), ..Self::default() };
         }
         let (organization, full) = id.split_once('/').map_or((None, id), |(org, name)| (Some(org), name));
-        let organization = organization.filter(|o| !o.starts_with('.')).map(title);
+        let organization = organization.filter(|o| !o.is_empty() && !o.starts_with('.')).map(title);
         let mut parts: Vec<String> = full.split('-').filter(|p| !p.is_empty()).map(str::to_owned).collect();
         let mut says: Vec<Says> = parts.iter_mut().enumerate().map(|(i, p)| read_part(p, i, total)).collect();
         drop_size_words(&parts, &mut says);
