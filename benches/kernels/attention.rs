@@ -58,6 +58,7 @@ impl Layer {
             context_length: 8192,
             learned_positions: None,
             embedding_scale: 1.0,
+            per_layer_inputs: None,
             norm: Norm::Rms,
             norm_eps: 1e-6,
             layers: vec![layer; num_layers],

@@ -8,6 +8,8 @@ import torch
 import transformers as tf
 
 VOCAB, HIDDEN, FFN, CONTEXT = 67, 32, 48, 128
+# Gemma 4: heads of layers with the full context.
+FULL_HEAD = 16
 COMMON = dict(
     vocab_size=VOCAB,
     hidden_size=HIDDEN,
@@ -45,9 +47,11 @@ class Case:
         writer.add_embedding_length(config.hidden_size)
         writer.add_block_count(config.num_hidden_layers)
         ffn = next(filter(None, map(get, ("intermediate_size_mlp", "ffn_hidden_size", "n_inner", "intermediate_size"))))
-        writer.add_feed_forward_length(ffn)
+        if "feed_forward_length" not in self.keys:
+            writer.add_feed_forward_length(ffn)
         writer.add_head_count(config.num_attention_heads)
-        writer.add_head_count_kv(self.keys.pop("kv_heads", get("num_key_value_heads", config.num_attention_heads)))
+        if "attention.head_count_kv" not in self.keys:
+            writer.add_head_count_kv(self.keys.pop("kv_heads", get("num_key_value_heads", config.num_attention_heads)))
         rms = get("rms_norm_eps")
         eps = rms or get("layer_norm_eps") or get("layer_norm_epsilon") or get("norm_epsilon")
         (writer.add_layer_norm_rms_eps if rms else writer.add_layer_norm_eps)(eps)
@@ -200,6 +204,26 @@ class LongPhi3(Case):
             yield f"=rope_factors_{kind}.weight", torch.tensor(config.rope_parameters[f"{kind}_factor"])
 
 
+class Gemma4(Case):
+    """Layers with the full context have sizes of their own; unrotated pairs are divided by a huge number."""
+
+    def write_keys(self, writer, config):
+        layers = [config.per_layer_config[i] for i in range(config.num_hidden_layers)]
+        own = config.num_hidden_layers - config.num_kv_shared_layers
+        wide = 2 if config.use_double_wide_mlp else 1
+        self.keys["attention.head_count_kv"] = [layer.num_key_value_heads for layer in layers]
+        self.keys["feed_forward_length"] = [FFN if i < own else wide * FFN for i in range(len(layers))]
+        sliding = [kind == "sliding_attention" for kind in config.layer_types]
+        self.keys["attention.sliding_window_pattern"] = sliding
+        super().write_keys(writer, config)
+
+    def tensors(self, state, config):
+        for name, tensor in state.items():
+            yield f"={block(name)}.layer_output_scale.weight" if name.endswith("layer_scalar") else name, tensor
+        rotated = FULL_HEAD // 8
+        yield "=rope_freqs.weight", torch.tensor([1.0] * rotated + [1e30] * (FULL_HEAD // 2 - rotated))
+
+
 def config(kind, **changes):
     return kind(**{**COMMON, **changes})
 
@@ -208,6 +232,26 @@ def rope(theta=10_000.0, **scaling):
     return {"rope_theta": theta, "rope_type": "default", **scaling}
 
 
+GEMMA4 = dict(
+    head_dim=8,
+    global_head_dim=FULL_HEAD,
+    layer_types=["sliding_attention", "full_attention"] * 3,
+    num_hidden_layers=6,
+    sliding_window=16,
+    final_logit_softcapping=9.0,
+)
+GEMMA4_KEYS = dict(
+    attention__key_length=FULL_HEAD,
+    attention__value_length=FULL_HEAD,
+    attention__key_length_swa=8,
+    attention__value_length_swa=8,
+    attention__sliding_window=16,
+    rope__dimension_count=FULL_HEAD,
+    rope__dimension_count_swa=8,
+    rope__freq_base=1_000_000.0,
+    rope__freq_base_swa=10_000.0,
+    final_logit_softcapping=9.0,
+)
 MOE = dict(expert_count=6, expert_used_count=2, expert_feed_forward_length=24)
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32, beta_fast=32.0, beta_slow=1.0)
 YARN_KEYS = dict(
@@ -224,6 +268,14 @@ FACTORS = dict(long_factor=[1.0, 1.5, 2.5, 4.0], short_factor=[1.0, 1.1, 1.2, 1.
 ALL = [
     Gemma("gemma", "gemma", tf.GemmaForCausalLM, config(tf.GemmaConfig, head_dim=16), attention__key_length=16,
           attention__value_length=16),
+    Gemma4("gemma4", "gemma4", tf.Gemma4ForCausalLM,
+           config(tf.Gemma4TextConfig, vocab_size_per_layer_input=VOCAB, hidden_size_per_layer_input=8,
+                  num_kv_shared_layers=2, use_double_wide_mlp=True, **GEMMA4),
+           attention__shared_kv_layers=2, embedding_length_per_layer_input=8, **GEMMA4_KEYS),
+    Gemma4("gemma4_dense", "gemma4", tf.Gemma4ForCausalLM,
+           config(tf.Gemma4TextConfig, hidden_size_per_layer_input=0, attention_k_eq_v=True,
+                  num_global_key_value_heads=1, **GEMMA4),
+           attention__shared_kv_layers=0, embedding_length_per_layer_input=0, **GEMMA4_KEYS),
     LongPhi3("phi3_long", "phi3", tf.Phi3ForCausalLM,
              config(tf.Phi3Config, original_max_position_embeddings=4,
                     rope_parameters=rope(rope_type="longrope", original_max_position_embeddings=4, **FACTORS)),

@@ -2,6 +2,7 @@
 
 mod attention;
 mod ffn;
+mod per_layer;
 
 use model::{Linear, NormWeights};
 use quant::Activations;
@@ -59,6 +60,8 @@ struct Buffers {
     up: Vec<f32>,
     /// A block's output before its norm, `[num_tokens, hidden_size]`.
     branch: Vec<f32>,
+    /// What the layers get of the tokens, `[num_tokens, num_layers * per_layer_inputs]`.
+    per_layer: Vec<f32>,
     /// The experts' outputs, `[num_pairs, hidden_size]`; in latent attention what lies between two matrices.
     pair_out: Vec<f32>,
     /// Each token's weight of the expert that all pass, `[num_tokens]`.
@@ -81,10 +84,12 @@ impl Forward {
         hidden.resize(batch.num_tokens() * model.spec.hidden_size, 0.0);
         // embed
         embed(&mut self.compute, model, batch, hidden);
+        self.load_per_layer_inputs(model, batch);
         self.ropes.set_positions(&batch.positions);
         for layer_idx in 0..model.spec.layers.len() {
             self.attention_block(model, layer_idx, batch);
             self.ffn_block(model, layer_idx);
+            self.per_layer_block(model, layer_idx);
         }
         self.compute_logits(model, batch);
     }

@@ -12,6 +12,8 @@ use crate::{CpuError, KvType};
 /// The keys and values of all layers.
 pub(crate) struct KvCache {
     layers: Vec<LayerCache>,
+    /// Where each layer reads: at its own place or an earlier layer's.
+    places: Vec<usize>,
 }
 
 /// The keys and values of a layer.
@@ -45,21 +47,33 @@ impl KvCache {
             };
             Some(Plane { num_heads: l.attention.num_kv_heads, head_dim: l.attention.head_dim, store })
         };
-        let layers = spec.layers.iter().map(|l| {
-            let values = if l.attention.value_cache_size() > 0 { Some(plane(l)?) } else { None };
-            Some(LayerCache { keys: plane(l)?, values })
-        });
-        Ok(Self { layers: layers.collect::<Option<_>>().ok_or_else(out_of_memory)? })
+        let (mut layers, mut places) = (Vec::new(), Vec::new());
+        for layer in &spec.layers {
+            if let Some(source) = layer.attention.kv_source {
+                places.push(places[source]);
+                continue;
+            }
+            places.push(layers.len());
+            let keys = plane(layer).ok_or_else(out_of_memory)?;
+            let has_values = layer.attention.value_cache_size() > 0;
+            let values = if has_values { Some(plane(layer).ok_or_else(out_of_memory)?) } else { None };
+            layers.push(LayerCache { keys, values });
+        }
+        Ok(Self { layers, places })
     }
 
     /// Bytes of one block over all layers.
     pub(crate) fn block_bytes(spec: &DecoderSpec, kv_type: KvType) -> usize {
-        let planes = |l: &LayerSpec| if l.attention.value_cache_size() > 0 { 2 } else { 1 };
+        let planes = |l: &LayerSpec| match (l.attention.key_cache_size(), l.attention.value_cache_size()) {
+            (0, _) => 0,
+            (_, 0) => 1,
+            _ => 2,
+        };
         spec.layers.iter().map(|l| planes(l) * block_lanes(l)).sum::<usize>() * LANES * kv_type.bytes()
     }
 
     pub(crate) fn layer_mut(&mut self, idx: usize) -> &mut LayerCache {
-        &mut self.layers[idx]
+        &mut self.layers[self.places[idx]]
     }
 }
 

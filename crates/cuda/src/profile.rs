@@ -129,6 +129,7 @@ fn qkv_matrices(weights: &AttentionWeights<Weight>) -> Vec<&Weight> {
             });
             matrices
         }
+        AttentionWeights::Queries(queries) => vec![&queries.q.weight],
     }
 }
 
@@ -139,7 +140,7 @@ fn value_matrix(weights: &AttentionWeights<Weight>) -> Option<&Weight> {
             Stacked::One(v_b) => Some(v_b),
             Stacked::Each(_) => None,
         },
-        AttentionWeights::Heads(_) => None,
+        AttentionWeights::Heads(_) | AttentionWeights::Queries(_) => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the kernels do not compute, in one place: a model that needs it is refused before anything is loaded.
 
-use model::{Activation, DecoderSpec, Ffn, LayerSpec, Norm, QkNorm};
+use model::{Activation, DecoderSpec, Ffn, LayerSpec, Norm, QkNorm, Values};
 
 use crate::error::CudaError;
 
@@ -28,6 +28,10 @@ fn missing(norm: Norm, layer: &LayerSpec) -> Option<&'static str> {
         (has_layer_norms && attention.qk_norm == QkNorm::AllHeads, "layer norms of all heads as one vector"),
         (residual.is_parallel() && matches!(ffn, Ffn::Moe(_)), "experts beside attention"),
         (matches!(ffn, Ffn::Plain { activation: Activation::ClampedSwiglu, .. }), "a clamped SwiGLU without a gate"),
+        (
+            attention.kv_source.is_some() || attention.values != Values::Plain,
+            "normed values, or keys and values of an earlier layer,",
+        ),
         (
             attention.latent.is_some() && (attention.temperature.is_some() || attention.qk_norm != QkNorm::None),
             "latent attention with norms of heads or a temperature",

@@ -33,6 +33,7 @@ pub(crate) fn spec(attention: &Attention) -> DecoderSpec {
         context_length: 4096,
         learned_positions: None,
         embedding_scale: 1.0,
+        per_layer_inputs: None,
         norm: Norm::Rms,
         norm_eps: 1e-6,
         layers: vec![layer.clone(), layer],

@@ -25,6 +25,10 @@ pub struct Attention {
     pub qk_norm: QkNorm,
     /// Scores become `cap * tanh(scores / cap)`.
     pub softcap: Option<f32>,
+    /// Whether values are normed.
+    pub values: Values,
+    /// The earlier layer whose keys and values are read, where this one makes none (Gemma 4).
+    pub kv_source: Option<usize>,
     /// Whether each query head has a learned score that takes part in the softmax and has no value (gpt-oss).
     pub sinks: bool,
 }
@@ -63,6 +67,15 @@ pub enum Mask {
         /// Tokens of a chunk.
         chunk: usize,
     },
+}
+
+/// What becomes of values before they are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Nothing.
+    Plain,
+    /// Each head is RMS-normed without weights (Gemma 4). Where a file has no matrix of values, that of keys serves.
+    UnitNorm,
 }
 
 /// How queries and keys are normed before the rotation, with the model's kind of norm (without a bias).
@@ -115,6 +128,8 @@ impl Attention {
             temperature: None,
             qk_norm: QkNorm::None,
             softcap: None,
+            values: Values::Plain,
+            kv_source: None,
             sinks: false,
         }
     }
@@ -131,10 +146,16 @@ impl Attention {
         self.num_kv_heads * self.head_dim
     }
 
-    /// Elements that a token leaves in the cache of values: none where keys hold them.
+    /// Elements that a token leaves in the cache of keys: none where another layer's are read.
+    #[must_use]
+    pub fn key_cache_size(&self) -> usize {
+        if self.kv_source.is_some() { 0 } else { self.kv_size() }
+    }
+
+    /// Elements that a token leaves in the cache of values: none where keys hold them, or another layer.
     #[must_use]
     pub fn value_cache_size(&self) -> usize {
-        if self.latent.is_some() { 0 } else { self.kv_size() }
+        if self.latent.is_some() { 0 } else { self.key_cache_size() }
     }
 
     /// Elements of a head of what attention gathers from the cache.

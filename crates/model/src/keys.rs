@@ -25,6 +25,20 @@ impl Keys<'_> {
         }
     }
 
+    /// A size of each layer: one for all or an array.
+    pub(crate) fn layer_sizes(&self, suffix: &str, max: usize, num_layers: usize) -> Result<Vec<usize>, ModelError> {
+        let key = self.key(suffix);
+        let sizes = self.metadata.require(&key, self.metadata.uints(&key))?;
+        if let Some(size) = sizes.iter().find(|size| !(1..=max as u64).contains(size)) {
+            return Err(GgufError::invalid(key, size, format!("1 to {max}")).into());
+        }
+        match sizes.len() {
+            1 => Ok(vec![sizes[0] as usize; num_layers]),
+            n if n == num_layers => Ok(sizes.into_iter().map(|size| size as usize).collect()),
+            n => Err(GgufError::invalid(key, format!("an array of {n}"), format!("one of {num_layers} layers")).into()),
+        }
+    }
+
     /// A size that must be there.
     pub(crate) fn require_size(&self, suffix: &str, max: usize) -> Result<usize, ModelError> {
         self.size(suffix, max)?.ok_or_else(|| GgufError::MissingKey(self.key(suffix)).into())

@@ -14,7 +14,7 @@ mod spec;
 mod weights;
 
 pub use arch::{decoder_spec, supported_architectures};
-pub use attention::{Attention, Latent, Mask, QkNorm, Temperature};
+pub use attention::{Attention, Latent, Mask, QkNorm, Temperature, Values};
 pub use error::ModelError;
 pub use ffn::{Activation, ExpertGroups, Ffn, GroupScore, Moe, Scoring, Shared, SharedWeight, Weighted};
 pub use resolve::resolve_weights;
@@ -22,5 +22,6 @@ pub use rope::{Rope, RopeScaling, RopeStyle, Yarn};
 pub use spec::{DecoderSpec, LayerSpec, Names, Norm, Residual};
 pub use weights::{
     AttentionWeights, DecoderWeights, ExpertLinear, FfnWeights, GatedWeights, HeadWeights, LatentKeys, LatentWeights,
-    LayerWeights, Linear, MoeWeights, NormWeights, PlainWeights, RopeFactors, SharedExpert, Stacked,
+    LayerWeights, Linear, MoeWeights, NormWeights, PerLayerBlock, PerLayerInputs, PlainWeights, QueryWeights,
+    RopeFactors, SharedExpert, Stacked,
 };

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use gguf::{Gguf, TensorInfo};
 
 use crate::{
-    DecoderSpec, DecoderWeights, LayerSpec, LayerWeights, Linear, ModelError, Norm, NormWeights, RopeFactors,
-    RopeScaling,
+    DecoderSpec, DecoderWeights, LayerSpec, LayerWeights, Linear, ModelError, Norm, NormWeights, PerLayerBlock,
+    PerLayerInputs, RopeFactors, RopeScaling,
 };
 
 /// Finds every tensor that the specification asks for.
@@ -25,6 +25,7 @@ pub fn resolve_weights(spec: &DecoderSpec, gguf: &Gguf) -> Result<DecoderWeights
             Some(rows) => Some(finder.require("position_embd.weight", &[hidden, rows])?),
             None => None,
         },
+        per_layer_inputs: finder.per_layer_inputs()?,
         output_norm: finder.norm("output_norm")?,
         output: finder.optional("output.weight", &[hidden, spec.vocab_size])?,
         rope_factors: finder.rope_factors()?,
@@ -42,15 +43,18 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     fn optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<TensorInfo>, ModelError> {
-        let Some(tensor) = self.gguf.tensor(name) else { return Ok(None) };
+        let Some(found) = self.gguf.tensor(name) else { return Ok(None) };
+        let mut tensor = found.clone();
         // Some writers end a shape in ones.
-        let num_dims = tensor.shape.iter().rposition(|&d| d != 1).map_or(1, |last| last + 1).max(shape.len());
-        if tensor.shape[..num_dims.min(tensor.shape.len())] != *shape {
-            let (found, expected) = (tensor.shape.clone(), shape.to_vec());
+        while tensor.shape.len() > shape.len() && tensor.shape.last() == Some(&1) {
+            tensor.shape.pop();
+        }
+        if tensor.shape != shape {
+            let (found, expected) = (found.shape.clone(), shape.to_vec());
             return Err(ModelError::Shape { name: name.to_owned(), found, expected });
         }
         self.used.insert(name.to_owned());
-        Ok(Some(tensor.clone()))
+        Ok(Some(tensor))
     }
 
     fn require(&mut self, name: &str, shape: &[usize]) -> Result<TensorInfo, ModelError> {
@@ -108,7 +112,8 @@ impl Finder<'_> {
 
     fn rope_factors(&mut self) -> Result<RopeFactors<TensorInfo>, ModelError> {
         let ropes = self.spec.layers.iter().map(|layer| &layer.attention.rope);
-        let Some(rope) = ropes.max_by_key(|rope| rope.dim).filter(|rope| rope.dim > 0) else {
+        let Some(rope) = ropes.filter(|rope| rope.has_factors).max_by_key(|rope| rope.dim).filter(|rope| rope.dim > 0)
+        else {
             return Ok(RopeFactors::None);
         };
         let shape = [rope.dim / 2];
@@ -134,7 +139,26 @@ impl Finder<'_> {
             ffn_norm: self.norm_when(residual.norms_ffn(), &name(names.ffn_norm))?,
             ffn: self.ffn(idx, &spec.ffn)?,
             post_ffw_norm: self.norm_when(residual.norms_outputs(), &name("post_ffw_norm"))?,
+            per_layer_block: match self.spec.per_layer_inputs {
+                Some(size) => Some(PerLayerBlock {
+                    gate: self.linear(&name("inp_gate"), size, self.spec.hidden_size)?,
+                    proj: self.linear(&name("proj"), self.spec.hidden_size, size)?,
+                    post_norm: self.norm(&name("post_norm"))?,
+                }),
+                None => None,
+            },
+            output_scale: self.optional(&name("layer_output_scale.weight"), &[1])?,
         })
+    }
+
+    fn per_layer_inputs(&mut self) -> Result<Option<PerLayerInputs<TensorInfo>>, ModelError> {
+        let Some(size) = self.spec.per_layer_inputs else { return Ok(None) };
+        let (hidden, all) = (self.spec.hidden_size, size * self.spec.layers.len());
+        Ok(Some(PerLayerInputs {
+            token_embd: self.require("per_layer_token_embd.weight", &[all, self.spec.vocab_size])?,
+            proj: self.require("per_layer_model_proj.weight", &[hidden, all])?,
+            proj_norm: self.require("per_layer_proj_norm.weight", &[size])?,
+        }))
     }
 
     fn check_all_used(&self) -> Result<(), ModelError> {

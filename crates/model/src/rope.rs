@@ -26,6 +26,8 @@ pub struct Rope {
     pub theta: f32,
     /// How the rotation is slowed down for long contexts.
     pub scaling: RopeScaling,
+    /// Whether the file's factors divide the frequencies.
+    pub has_factors: bool,
     /// Cosines and sines are multiplied by this, and so are the rotated elements of queries and keys.
     pub magnitude: f32,
 }
@@ -34,7 +36,7 @@ impl Rope {
     /// A rotation without scaling.
     #[must_use]
     pub fn new(style: RopeStyle, dim: usize, theta: f32) -> Self {
-        Self { style, dim, theta, scaling: RopeScaling::None, magnitude: 1.0 }
+        Self { style, dim, theta, scaling: RopeScaling::None, has_factors: true, magnitude: 1.0 }
     }
 
     /// No rotation.
@@ -48,6 +50,7 @@ impl Rope {
     /// `factors` is the tensor that [`crate::RopeFactors::select`] gives, where the file has one.
     #[must_use]
     pub fn inv_freqs(&self, factors: Option<&[f32]>) -> Vec<f32> {
+        let factors = factors.filter(|_| self.has_factors);
         (0..self.dim / 2)
             .map(|i| {
                 let exponent = -2.0 * i as f64 / self.dim as f64;

@@ -20,6 +20,9 @@ pub struct DecoderSpec {
     pub learned_positions: Option<usize>,
     /// Token embeddings are multiplied by this.
     pub embedding_scale: f32,
+    /// Width of what each layer gets of each token beside the residual stream (Gemma 4), see
+    /// [`crate::PerLayerInputs`].
+    pub per_layer_inputs: Option<usize>,
     /// The kind of every norm of the residual stream.
     pub norm: Norm,
     /// Epsilon of every norm.
@@ -118,7 +121,7 @@ impl DecoderSpec {
     /// Elements of keys and values that one token leaves in the KV cache, over all layers.
     #[must_use]
     pub fn kv_elements_per_token(&self) -> usize {
-        self.layers.iter().map(|l| l.attention.kv_size() + l.attention.value_cache_size()).sum()
+        self.layers.iter().map(|l| l.attention.key_cache_size() + l.attention.value_cache_size()).sum()
     }
 
     /// The longest sequence that can be computed, where there is a limit.

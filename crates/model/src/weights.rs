@@ -15,6 +15,8 @@ pub struct DecoderWeights<T> {
     pub token_embd: T,
     /// `[learned_positions, hidden_size]`, with [`DecoderSpec::learned_positions`].
     pub position_embd: Option<T>,
+    /// With [`DecoderSpec::per_layer_inputs`].
+    pub per_layer_inputs: Option<PerLayerInputs<T>>,
     /// Before the output matrix.
     pub output_norm: NormWeights<T>,
     /// `[vocab_size, hidden_size]`; `None` when tied to `token_embd`.
@@ -60,6 +62,33 @@ pub struct LayerWeights<T> {
     pub ffn: FfnWeights<T>,
     /// Where the residual stream gets normed outputs.
     pub post_ffw_norm: Option<NormWeights<T>>,
+    /// With [`DecoderSpec::per_layer_inputs`]: a third block.
+    pub per_layer_block: Option<PerLayerBlock<T>>,
+    /// `[1]`: the residual stream is multiplied by this at the layer's end.
+    pub output_scale: Option<T>,
+}
+
+/// What all layers get of a token, `n` elements each: `(token_embd[id] * sqrt(n) + rms_norm(proj(x) / sqrt(hidden_size))) /
+/// sqrt(2)`, where `x` is the scaled token embedding; layer `i` gets the `i`th `n` elements, each normed on its own.
+#[derive(Clone, Debug)]
+pub struct PerLayerInputs<T> {
+    /// `[vocab_size, num_layers * n]`.
+    pub token_embd: T,
+    /// `[num_layers * n, hidden_size]`.
+    pub proj: T,
+    /// `[n]`.
+    pub proj_norm: T,
+}
+
+/// `x += rms_norm(proj(gelu(gate(x)) * input))`, behind the feed-forward block.
+#[derive(Clone, Debug)]
+pub struct PerLayerBlock<T> {
+    /// `[n, hidden_size]`.
+    pub gate: Linear<T>,
+    /// `[hidden_size, n]`.
+    pub proj: Linear<T>,
+    /// The norm of the block's output.
+    pub post_norm: NormWeights<T>,
 }
 
 /// The weights of a norm of the residual stream.
@@ -78,6 +107,8 @@ pub enum AttentionWeights<T> {
     Heads(Box<HeadWeights<T>>),
     /// Of [`crate::Latent`].
     Latent(Box<LatentWeights<T>>),
+    /// Queries alone, with [`crate::Attention::kv_source`].
+    Queries(Box<QueryWeights<T>>),
 }
 
 /// A matrix for queries, keys and values each.
@@ -93,6 +124,15 @@ pub struct HeadWeights<T> {
     pub q_norm: Option<T>,
     /// Of the shape that [`crate::QkNorm`] says, as a vector.
     pub k_norm: Option<T>,
+}
+
+/// A matrix for queries alone.
+#[derive(Clone, Debug)]
+pub struct QueryWeights<T> {
+    /// `[q_size, hidden_size]`.
+    pub q: Linear<T>,
+    /// Of the shape that [`crate::QkNorm`] says, as a vector.
+    pub q_norm: Option<T>,
 }
 
 /// The matrices of [`crate::Latent`].

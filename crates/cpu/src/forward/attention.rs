@@ -1,6 +1,9 @@
 //! The stages of the attention block.
 
-use model::{Attention, AttentionWeights, HeadWeights, Latent, LatentKeys, LatentWeights, Norm as NormKind, QkNorm};
+use model::{
+    Attention, AttentionWeights, HeadWeights, Latent, LatentKeys, LatentWeights, Norm as NormKind, QkNorm,
+    QueryWeights, Values,
+};
 
 use super::{Buffers, Forward, matmul, norm};
 use crate::{
@@ -22,11 +25,14 @@ impl Forward {
         match &weights.attention {
             AttentionWeights::Heads(heads) => self.heads(model, layer_idx, heads),
             AttentionWeights::Latent(latent) => self.latent_heads(model, layer_idx, latent),
+            AttentionWeights::Queries(queries) => self.queries(model, layer_idx, queries),
         }
         let Self { compute, cache, buffers: Buffers { x, q, k, v, heads, pair_x, pair_out, .. }, .. } = self;
         // kv_write
         let cache = cache.layer_mut(layer_idx);
-        kv_write(cache, &batch.slot_mapping, k, v);
+        if spec.attention.kv_source.is_none() {
+            kv_write(cache, &batch.slot_mapping, k, v);
+        }
         // attention
         let sinks = weights.attn_sinks.as_ref().map_or(&[][..], Weight::vector);
         attention(compute, (&spec.attention, sinks), (batch, cache), q, x);
@@ -69,12 +75,28 @@ impl Forward {
         rope::rope(compute, table, (attn.q_size(), attn.head_dim, 0), q);
         rope::rope(compute, table, (attn.kv_size(), attn.head_dim, 0), k);
         // unit_norm
+        let ones = vec![1.0; attn.head_dim];
         if attn.qk_norm == QkNorm::UnitAfterRope {
-            let ones = vec![1.0; attn.head_dim];
             for heads in [q, k] {
                 qk_norm(compute, model, attn, &ones, heads);
             }
         }
+        if attn.values == Values::UnitNorm {
+            let unit = Norm { kind: NormKind::Rms, weight: &ones, bias: &[], eps: model.spec.norm_eps };
+            norm::heads(compute, unit, attn.head_dim, v);
+        }
+    }
+
+    /// Queries for the keys and values of another layer.
+    fn queries(&mut self, model: &Model, layer_idx: usize, weights: &QueryWeights<Weight>) {
+        let Self { compute, ropes, buffers: Buffers { x, q, .. }, .. } = self;
+        let attn = &model.spec.layers[layer_idx].attention;
+        q.resize(x.num_tokens() * attn.q_size(), 0.0);
+        matmul::matmul(compute, model, x, [Product::of(&weights.q, q, Write::Replace)]);
+        if let Some(weight) = &weights.q_norm {
+            qk_norm(compute, model, attn, weight.vector(), q);
+        }
+        rope::rope(compute, ropes.layer(layer_idx), (attn.q_size(), attn.head_dim, 0), q);
     }
 
     /// Queries and keys of latent attention; the keys are the values too.

@@ -20,7 +20,7 @@ fn models() -> [Golden; 2] {
 
 /// Models that have all other kinds of layers between them.
 fn other_kinds() -> impl Iterator<Item = Golden> {
-    ["deepseek3", "llama4", "gpt2", "stablelm_parallel", "falcon_two_norms", "olmo3", "ministral3"]
+    ["deepseek3", "gemma4", "llama4", "gpt2", "stablelm_parallel", "falcon_two_norms", "olmo3", "ministral3"]
         .into_iter()
         .map(|name| data::open(name, name).expect("this model lies in the repository"))
 }

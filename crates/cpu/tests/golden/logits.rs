@@ -111,6 +111,8 @@ golden_tests! { check_float_model:
 golden_tests! { check_exact_alone:
     gpt_oss("gptoss.f16", "gptoss");
     gemma("gemma", "gemma");
+    gemma4("gemma4", "gemma4");
+    gemma4_dense("gemma4_dense", "gemma4_dense");
     phi3_long("phi3_long", "phi3_long");
     granitemoe("granitemoe", "granitemoe");
     llama_yarn("llama_yarn", "llama_yarn");

@@ -27,6 +27,7 @@ impl Step<'_> {
                 self.output_inputs(layer_idx)?
             }
             AttentionWeights::Latent(latent) => self.latent_attention(layer_idx, latent)?,
+            AttentionWeights::Queries(_) => unreachable!("`supported` refuses them"),
         };
         self.stage(Stage::AttnOutput, |f| {
             self.matmul(inputs, &[segment(&weights.attn_output, self.branch(), f.model.spec.hidden_size)])
@@ -55,6 +56,7 @@ impl Step<'_> {
         match &self.forward.model.weights.layers[layer_idx].attention {
             AttentionWeights::Heads(heads) => self.hidden_inputs(&[&heads.q, &heads.k, &heads.v]),
             AttentionWeights::Latent(latent) => self.latent_inputs(latent),
+            AttentionWeights::Queries(_) => unreachable!("`supported` refuses them"),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     rope,
 };
 
-const MAX_LAYERS: usize = 1_024;
+pub(super) const MAX_LAYERS: usize = 1_024;
 pub(super) const MAX_SIZE: usize = 1 << 20;
 const MAX_CONTEXT: usize = 1 << 24;
 
@@ -51,6 +51,7 @@ pub(super) fn decoder(
         context_length: context_length(keys)?,
         learned_positions: None,
         embedding_scale: 1.0,
+        per_layer_inputs: None,
         norm,
         norm_eps: keys.require_positive(epsilon)?,
         layers: vec![layer; keys.require_size("block_count", MAX_LAYERS)?],

@@ -9,6 +9,7 @@ mod falcon;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gemma4;
 mod glm4;
 mod gpt2;
 mod gpt_oss;
@@ -44,6 +45,7 @@ const REGISTRY: &[(&str, ReadSpec)] = &[
     ("gemma", gemma::spec),
     ("gemma2", gemma2::spec),
     ("gemma3", gemma3::spec),
+    ("gemma4", gemma4::spec),
     ("phi3", phi3::spec),
     ("granite", granite::spec),
     ("granitemoe", granite::spec_moe),

@@ -4,7 +4,8 @@ use gguf::TensorInfo;
 
 use super::{Finder, flat, slice};
 use crate::{
-    Attention, AttentionWeights, HeadWeights, Latent, LatentKeys, LatentWeights, Linear, ModelError, QkNorm, Stacked,
+    Attention, AttentionWeights, HeadWeights, Latent, LatentKeys, LatentWeights, Linear, ModelError, QkNorm,
+    QueryWeights, Stacked, Values,
 };
 
 impl Finder<'_> {
@@ -14,6 +15,10 @@ impl Finder<'_> {
         spec: &Attention,
     ) -> Result<AttentionWeights<TensorInfo>, ModelError> {
         match &spec.latent {
+            None if spec.kv_source.is_some() => Ok(AttentionWeights::Queries(Box::new(QueryWeights {
+                q: self.linear(&format!("blk.{idx}.attn_q"), spec.q_size(), self.spec.hidden_size)?,
+                q_norm: self.head_norm(idx, "attn_q_norm", spec.num_heads, spec)?,
+            }))),
             None => Ok(AttentionWeights::Heads(Box::new(self.heads(idx, spec)?))),
             Some(latent) => Ok(AttentionWeights::Latent(Box::new(self.latent(idx, spec, latent)?))),
         }
@@ -33,10 +38,13 @@ impl Finder<'_> {
         if self.has(&name("attn_qkv.weight")) {
             return self.fused(&name("attn_qkv"), [q, kv, kv], hidden);
         }
+        // Keys before their norm are the values where there is no matrix of values.
+        let is_shared = spec.values == Values::UnitNorm && !self.has(&name("attn_v.weight"));
+        let values = name(if is_shared { "attn_k" } else { "attn_v" });
         Ok([
             self.linear(&name("attn_q"), q, hidden)?,
             self.linear(&name("attn_k"), kv, hidden)?,
-            self.linear(&name("attn_v"), kv, hidden)?,
+            self.linear(&values, kv, hidden)?,
         ])
     }
 

@@ -2,7 +2,8 @@
 
 use super::{
     AttentionWeights, DecoderWeights, ExpertLinear, FfnWeights, GatedWeights, HeadWeights, LatentKeys, LatentWeights,
-    LayerWeights, Linear, MoeWeights, NormWeights, PlainWeights, RopeFactors, SharedExpert, Stacked,
+    LayerWeights, Linear, MoeWeights, NormWeights, PerLayerBlock, PerLayerInputs, PlainWeights, QueryWeights,
+    RopeFactors, SharedExpert, Stacked,
 };
 
 impl<T> DecoderWeights<T> {
@@ -14,6 +15,12 @@ impl<T> DecoderWeights<T> {
         Ok(DecoderWeights {
             token_embd: f(self.token_embd)?,
             position_embd: self.position_embd.map(&mut *f).transpose()?,
+            per_layer_inputs: match self.per_layer_inputs {
+                Some(PerLayerInputs { token_embd, proj, proj_norm }) => {
+                    Some(PerLayerInputs { token_embd: f(token_embd)?, proj: f(proj)?, proj_norm: f(proj_norm)? })
+                }
+                None => None,
+            },
             output_norm: self.output_norm.try_map(f)?,
             output: self.output.map(&mut *f).transpose()?,
             rope_factors: match self.rope_factors {
@@ -33,6 +40,10 @@ impl<T> LayerWeights<T> {
             attention: match self.attention {
                 AttentionWeights::Heads(heads) => AttentionWeights::Heads(Box::new(heads.try_map(f)?)),
                 AttentionWeights::Latent(latent) => AttentionWeights::Latent(Box::new(latent.try_map(f)?)),
+                AttentionWeights::Queries(queries) => AttentionWeights::Queries(Box::new(QueryWeights {
+                    q: queries.q.try_map(f)?,
+                    q_norm: queries.q_norm.map(&mut *f).transpose()?,
+                })),
             },
             attn_sinks: self.attn_sinks.map(&mut *f).transpose()?,
             attn_output: self.attn_output.try_map(f)?,
@@ -40,6 +51,15 @@ impl<T> LayerWeights<T> {
             ffn_norm: self.ffn_norm.map(|n| n.try_map(f)).transpose()?,
             ffn: self.ffn.try_map(f)?,
             post_ffw_norm: self.post_ffw_norm.map(|n| n.try_map(f)).transpose()?,
+            per_layer_block: match self.per_layer_block {
+                Some(PerLayerBlock { gate, proj, post_norm }) => Some(PerLayerBlock {
+                    gate: gate.try_map(f)?,
+                    proj: proj.try_map(f)?,
+                    post_norm: post_norm.try_map(f)?,
+                }),
+                None => None,
+            },
+            output_scale: self.output_scale.map(&mut *f).transpose()?,
         })
     }
 }

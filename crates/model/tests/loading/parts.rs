@@ -170,6 +170,7 @@ pub(crate) fn parts(arch: &str) -> &'static [Part] {
         "qwen3moe" => &[Norms, Qkv, HeadNorms, Experts],
         "gemma2" => &[Norms, PostNorms, Qkv, Gated],
         "gemma3" => &[Norms, PostNorms, Qkv, HeadNorms, Gated],
+        "gemma4" => &[Norms, PostNorms, Qkv, HeadNorms, Gated],
         "phi3" => &[Norms, FusedQkv, FusedGated],
         "granitemoe" => &[Norms, Qkv, Experts, SharedExpert],
         "gpt-oss" => &[NormNamedPost, Qkv, QkvBias, OutBias, Sinks, Experts, ExpertBiases],
@@ -192,6 +193,11 @@ pub(crate) fn keys(arch: &str) -> Vec<(&'static str, Value)> {
     let uint = |n: usize| Value::Uint(n as u64);
     let mut keys = match arch {
         "gemma2" | "gemma3" | "gpt-oss" => vec![("attention.sliding_window", uint(16))],
+        "gemma4" => vec![
+            ("attention.sliding_window", uint(16)),
+            ("attention.key_length", uint(HEAD_DIM)),
+            ("attention.key_length_swa", uint(HEAD_DIM)),
+        ],
         "granite" | "granitemoe" | "command-r" => vec![("logit_scale", Value::Float(4.0))],
         "cohere2" => vec![("logit_scale", Value::Float(4.0)), ("attention.sliding_window", uint(16))],
         "stablelm" => vec![("use_parallel_residual", Value::Bool(false))],

@@ -22,7 +22,7 @@ fn every_architecture_loads() {
         let attention = &spec.layers[1].attention;
         assert_eq!((attention.num_heads, attention.num_kv_heads, attention.head_dim), (2, 1, HEAD_DIM));
         assert_eq!((attention.q_size(), attention.kv_size()), (2 * HEAD_DIM, HEAD_DIM));
-        assert_eq!((attention.scale, attention.softcap), (0.5, None));
+        assert_eq!((attention.scale, attention.softcap), (if arch == "gemma4" { 1.0 } else { 0.5 }, None));
         assert_eq!(attention.rope.dim, if arch == "gpt2" { 0 } else { HEAD_DIM });
         assert_eq!(spec.kv_elements_per_token(), 2 * HEAD_DIM * NUM_LAYERS);
         let (Ffn::Gated { size, .. } | Ffn::Plain { size, .. } | Ffn::Moe(Moe { size, .. })) = spec.layers[0].ffn;
@@ -203,4 +203,35 @@ fn every_token_has_an_embedding() {
     check(&model(VOCAB), "ok");
     let expect = "`tokenizer.ggml.tokens` is a list of 6 tokens; expected at most 5, the rows of `token_embd.weight`";
     check(&model(VOCAB + 1), expect);
+}
+
+#[test]
+fn gemma4_has_layers_of_two_kinds_and_shares_keys() {
+    let six = Small::new("gemma4").uint("block_count", 6).uint("attention.key_length", 6);
+    let six = six.uint("embedding_length_per_layer_input", 3).uint("attention.shared_kv_layers", 2);
+    let flags = [true, false, true, false, true, false];
+    let six = six.with("attention.sliding_window_pattern", Value::Array(Array::Bool(flags.to_vec())));
+    let spec = model::decoder_spec(&six.build()).unwrap();
+    let kinds = spec.layers.iter().map(|layer| (layer.attention.head_dim, layer.attention.kv_source));
+    let expected = [(4, None), (6, None), (4, None), (6, None), (4, Some(2)), (6, Some(3))];
+    assert!(kinds.eq(expected), "{:?}", spec.layers);
+    assert_eq!((spec.per_layer_inputs, spec.kv_elements_per_token()), (Some(3), 2 * (4 + 6 + 4 + 6)));
+    let has_factors: Vec<_> = spec.layers.iter().map(|layer| layer.attention.rope.has_factors).collect();
+    assert_eq!(has_factors, flags.map(|slides| !slides));
+    for (key, value, expect) in [
+        ("attention.shared_kv_layers", 5, "`gemma4.attention.shared_kv_layers` is 5; expected fewer: layer 1 has no"),
+        ("attention.key_length_swa", 3, "`gemma4.attention.key_length_swa` is 3; expected an even number"),
+        ("expert_count", 8, "`gemma4.expert_count` is 8, which is not supported yet"),
+    ] {
+        check(&six.clone().uint(key, value), expect);
+    }
+    let sizes = |sizes: &[u64]| Value::Array(Array::Uint(sizes.to_vec()));
+    let kv = six.clone().with("attention.head_count_kv", sizes(&[1; 5]));
+    check(&kv, "`gemma4.attention.head_count_kv` is an array of 5; expected one of 6 layers");
+    let odd = six.clone().with("feed_forward_length", sizes(&[1, 2, 3, 0, 5, 6]));
+    check(&odd, "`gemma4.feed_forward_length` is 0; expected 1 to ");
+    check(
+        &six.with("attention.head_count_kv", sizes(&[1, 1, 1, 3, 1, 1])),
+        "is 3; expected a divisor of the 2 query heads",
+    );
 }
