@@ -11,4 +11,5 @@ mod lifecycle;
 mod quantize;
 pub(crate) mod server;
 mod start_up;
+mod suppressed;
 mod templates;

@@ -131,6 +131,7 @@ impl Generation {
         let tokenizer = &loaded.model.tokenizer;
         let max_tokens = job.max_tokens.unwrap_or(usize::MAX).min(loaded.num_ctx());
         let mut params = job.params;
+        params.logit_bias.extend(tokenizer.suppressed_ids().iter().map(|id| (*id, f32::NEG_INFINITY)));
         if job.ignore_eos {
             // The tokens that end generation are never chosen, as llama-server does it.
             params.logit_bias.extend(tokenizer.eog_ids().iter().map(|id| (*id, f32::NEG_INFINITY)));
