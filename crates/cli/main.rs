@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod device;
+mod imatrix;
 mod inspect;
 mod kernels;
 mod logging;
@@ -42,6 +43,8 @@ enum Command {
     Quantize(quantize::QuantizeArgs),
     /// Merge LoRA adapters into their base and write a GGUF file
     MergeLora(merge_lora::MergeLoraArgs),
+    /// Note which columns of a model's matrices matter for a text, for `quantize`
+    Imatrix(imatrix::ImatrixArgs),
     /// Compile the GPU kernels ahead of time, or show what they use
     Kernels(kernels::KernelsArgs),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => convert::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::MergeLora(args) => merge_lora::run(&args),
+        Command::Imatrix(args) => imatrix::run(&args),
         Command::Kernels(args) => kernels::run(&args),
     };
     match result {
@@ -70,8 +74,20 @@ fn main() -> ExitCode {
 /// Makes llama-server's command lines ours: `serve` is understood where no command is named, and `_` is `-` in the
 /// names of long flags.
 fn arguments(mut args: Vec<String>) -> Vec<String> {
-    const COMMANDS: &[&str] =
-        &["serve", "bench", "inspect", "convert", "quantize", "kernels", "help", "-h", "--help", "-V", "--version"];
+    const COMMANDS: &[&str] = &[
+        "serve",
+        "bench",
+        "inspect",
+        "convert",
+        "quantize",
+        "imatrix",
+        "kernels",
+        "help",
+        "-h",
+        "--help",
+        "-V",
+        "--version",
+    ];
     if args.get(1).is_some_and(|first| !COMMANDS.contains(&first.as_str()) && first.starts_with('-')) {
         args.insert(1, "serve".to_owned());
     }

@@ -9,6 +9,8 @@ use crate::numbers::bytes;
 const TEMPLATE: &str = "{msg} {bar:40.cyan/blue} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
 /// Where the size is not known.
 const SPINNER: &str = "{msg} {spinner} {bytes}, {bytes_per_sec}";
+/// Of pieces of work.
+const CHUNKS: &str = "computing {bar:40.cyan/blue} {pos} of {len} chunks, {eta} left";
 const REDRAW: Duration = Duration::from_millis(100);
 /// Smaller models are there before a bar could be read.
 const MIN_BYTES: u64 = 256 << 20;
@@ -49,6 +51,31 @@ impl LoadBar {
     /// So many more bytes are there.
     pub(crate) fn advance(&self, num_bytes: u64) {
         self.0.inc(num_bytes);
+    }
+
+    /// The bar goes away.
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Counts chunks of a text that are computed; silent where there is no terminal.
+pub(crate) struct ChunkBar(ProgressBar);
+
+impl ChunkBar {
+    pub(crate) fn start(num_chunks: usize) -> Self {
+        let bar = hidden_bar();
+        if let Ok(style) = ProgressStyle::with_template(CHUNKS) {
+            bar.set_style(style);
+        }
+        bar.set_length(num_chunks as u64);
+        bar.enable_steady_tick(REDRAW);
+        Self(bar)
+    }
+
+    /// One more is computed.
+    pub(crate) fn advance(&self) {
+        self.0.inc(1);
     }
 
     /// The bar goes away.
@@ -158,6 +185,7 @@ mod tests {
     fn the_templates_are_sound() {
         assert!(ProgressStyle::with_template(super::TEMPLATE).is_ok());
         assert!(ProgressStyle::with_template(super::SPINNER).is_ok());
+        assert!(ProgressStyle::with_template(super::CHUNKS).is_ok());
         assert!(ProgressStyle::with_template(super::WRITE_TEMPLATE).is_ok());
     }
 }

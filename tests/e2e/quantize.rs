@@ -1,4 +1,4 @@
-//! `quantize`: a smaller file that still answers.
+//! `quantize`: a smaller file that still answers; `imatrix`: what matters in it.
 
 use std::path::Path;
 
@@ -53,6 +53,30 @@ fn float_files_become_other_types_and_compute() {
         let speed = json["results"][0]["tokens_per_second"].as_f64();
         assert!(speed.is_some_and(|speed| speed > 0.0), "{file_type}: {json}");
     }
+}
+
+#[test]
+fn an_importance_matrix_is_made_and_used() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (demo, text, imatrix, output) =
+        (file("crates/demo/demo.gguf"), path("text"), path("imatrix"), path("out.gguf"));
+    std::fs::write(&text, "Once upon a time there was a fox. She lived in a forest. ".repeat(40)).expect("a file");
+    let run = |extra: &[&str]| {
+        let args = ["imatrix", "-m", &demo, "-f", &text, "-o", &imatrix, "-c", "64", "--chunks", "3"];
+        command().args(args).args(extra).output().expect("the binary starts")
+    };
+    let made = run(&[]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(String::from_utf8_lossy(&made.stdout).contains("42 tensors, 3 chunks"), "{made:?}");
+    let again = run(&[]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists; pass --overwrite"), "{again:?}");
+    quantize(&["--allow-requantize", "--imatrix", &imatrix, &demo, &output, "IQ3_XXS"]).expect("a file");
+    let inspected = command().args(["inspect", "--json", &output]).output().expect("the binary starts");
+    let json: Value = serde_json::from_slice(&inspected.stdout).expect("JSON");
+    assert_eq!(json["metadata"]["quantize.imatrix.entries_count"], 42);
+    assert_eq!(json["metadata"]["quantize.imatrix.chunks_count"], 3);
+    assert_eq!(json["metadata"]["quantize.imatrix.dataset"], text);
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) struct QuantizeArgs {
     /// COPY; how many threads (all cores if left out)
     #[arg(num_args = 2..=4, required = true)]
     words: Vec<String>,
-    /// What matters: an importance matrix, as llama-imatrix makes it (GGUF or .dat)
+    /// What matters: an importance matrix, made by `llcuda imatrix` or llama-imatrix (GGUF or .dat)
     #[arg(long, value_name = "FILE")]
     pub(super) imatrix: Option<PathBuf>,
     /// The type of all tensors whose names a regular expression finds; may be given again, the first that fits wins

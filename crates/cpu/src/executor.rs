@@ -8,7 +8,7 @@ use model::DecoderSpec;
 use quant::Isa;
 
 use crate::{
-    CpuError, CpuOptions, KvType,
+    CpuError, CpuOptions, InputObserver, KvType,
     batch::Batch,
     forward::Forward,
     kv_cache::KvCache,
@@ -38,7 +38,12 @@ impl CpuExecutor {
         let model = Model::load(gguf, options.isa)?;
         let capacity = options.capacity(&model.spec)?;
         let num_threads = options.resolve_threads()?;
-        let compute = Compute { pool: ThreadPool::new(num_threads)?, isa: options.isa, precision: options.precision };
+        let compute = Compute {
+            pool: ThreadPool::new(num_threads)?,
+            isa: options.isa,
+            precision: options.precision,
+            observer: None,
+        };
         let cache = KvCache::new(&model.spec, options.kv_type, options.num_blocks)?;
         let forward = Forward::new(&model, compute, cache, options.max_model_len);
         let (isa, batch) = (options.isa, Batch::default());
@@ -49,6 +54,11 @@ impl CpuExecutor {
     #[must_use]
     pub fn kv_block_bytes(spec: &DecoderSpec, kv_type: KvType) -> usize {
         KvCache::block_bytes(spec, kv_type)
+    }
+
+    /// Shows the inputs of all matrices to an observer from now on; steps become a little slower.
+    pub fn observe_inputs(&mut self, observer: Box<dyn InputObserver>) {
+        self.forward.observe_inputs(observer);
     }
 
     /// The model, as data.

@@ -8,6 +8,7 @@ use model::{Linear, NormWeights};
 use quant::Activations;
 
 use crate::{
+    InputObserver,
     batch::Batch,
     kv_cache::KvCache,
     math::softcap,
@@ -76,6 +77,11 @@ impl Forward {
         let factors = model.weights.rope_factors.select(&model.spec, max_model_len);
         let ropes = RopeTables::new(&model.spec, factors.map(Weight::vector));
         Self { compute, cache, ropes, buffers: Buffers::default() }
+    }
+
+    /// Shows the inputs of all matrices to an observer from now on.
+    pub(crate) fn observe_inputs(&mut self, observer: Box<dyn InputObserver>) {
+        self.compute.observer = Some(observer);
     }
 
     /// Computes a batch; [`Self::logits`] then has the logits of its `logit_tokens`.

@@ -10,6 +10,7 @@ mod executor;
 mod forward;
 mod kv_cache;
 mod math;
+mod observer;
 mod ops;
 mod options;
 mod pool;
@@ -17,5 +18,6 @@ mod weights;
 
 pub use error::CpuError;
 pub use executor::CpuExecutor;
+pub use observer::InputObserver;
 pub use options::{CpuOptions, KvType};
 pub use quant::{Isa, Precision};

@@ -40,6 +40,14 @@ impl Weight {
         Ok(Self { shape: tensor.shape.clone(), format, store: Store::Mapped(tensor), floats })
     }
 
+    /// The tensor of the file, where it is one.
+    pub(crate) fn tensor(&self) -> Option<&TensorInfo> {
+        match &self.store {
+            Store::Mapped(tensor) => Some(tensor),
+            Store::Owned(_) => None,
+        }
+    }
+
     /// The values of a vector.
     pub(crate) fn vector(&self) -> &[f32] {
         &self.floats

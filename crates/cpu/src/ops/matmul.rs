@@ -64,6 +64,11 @@ pub(crate) fn matmul<const N: usize>(
     x: &Activations,
     products: [Product<'_>; N],
 ) {
+    if let Some(observer) = &mut compute.observer {
+        for tensor in products.iter().filter_map(|p| p.weight.tensor()) {
+            observer.observe(tensor, 0, x, 0..x.num_tokens());
+        }
+    }
     let (isa, precision) = (compute.isa, compute.precision);
     let panel_rows = if x.num_tokens() <= 4 { FEW_ROWS } else { MANY_ROWS };
     let mut num_tasks = 0;
@@ -125,6 +130,16 @@ pub(crate) fn grouped<const N: usize>(
     x: &Activations,
     products: [GroupedProduct<'_>; N],
 ) {
+    if let Some(observer) = &mut compute.observer {
+        for product in &products {
+            for (matrix, rows) in groups {
+                let (weight, first_row) = product.weight.at(*matrix);
+                if let Some(tensor) = weight.tensor() {
+                    observer.observe(tensor, first_row / weight.num_rows(), x, rows.clone());
+                }
+            }
+        }
+    }
     let (isa, precision) = (compute.isa, compute.precision);
     let num_rows = products[0].weight.num_rows();
     let products = products.map(|product| {

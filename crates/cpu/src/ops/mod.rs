@@ -14,13 +14,15 @@ pub(crate) mod sampling;
 use ::sampling::Sampler;
 use quant::{Isa, Lanes, Panel, Precision};
 
-use crate::pool::ThreadPool;
+use crate::{InputObserver, pool::ThreadPool};
 
 /// What every operator computes with.
 pub(crate) struct Compute {
     pub(crate) pool: ThreadPool<Scratch>,
     pub(crate) isa: Isa,
     pub(crate) precision: Precision,
+    /// Who sees the inputs of matrices.
+    pub(crate) observer: Option<Box<dyn InputObserver>>,
 }
 
 /// A thread's own memory.

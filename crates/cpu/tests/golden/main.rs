@@ -8,5 +8,6 @@ mod data;
 mod executor;
 mod experts;
 mod logits;
+mod observer;
 mod refused;
 mod runner;
