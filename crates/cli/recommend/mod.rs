@@ -56,12 +56,13 @@ pub(crate) fn run(args: &RecommendArgs) -> anyhow::Result<()> {
     let gguf = Gguf::open(&args.file).with_context(|| format!("cannot read `{}`", args.file.display()))?;
     let shape = Shape::of(&gguf).with_context(|| format!("cannot advise on `{}`", args.file.display()))?;
     let wanted = args.wanted()?;
-    let candidates = candidates(&shape, &file_type::name(&gguf), &wanted);
+    let candidates = candidates(&gguf, &shape, &file_type::name(&gguf), &wanted);
     let chosen = choose(&candidates, &wanted);
     let report = Report {
         path: &args.file,
         arch: shape.spec.arch,
         num_weights: shape.num_weights(),
+        is_quantized: gguf.tensors().iter().any(|tensor| tensor.ggml_type.block_len() > 1),
         wanted: &wanted,
         candidates: &candidates,
         chosen,

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use cuda::{CudaOptions, KvType};
+use gguf::Gguf;
 use types::BLOCK_SIZE;
 
 use super::{
@@ -106,26 +107,25 @@ impl Candidate {
 }
 
 /// The file as it is, named `own`, and every smaller mix, each with f16 and q8_0 keys and values.
-pub(crate) fn candidates(shape: &Shape, own: &str, wanted: &Wanted) -> Vec<Candidate> {
-    let model = shape.model();
-    let smaller = |mix: &&Mix| {
-        let sizes = shape.tensors.iter().map(|(name, dims, _)| {
-            let ggml_type = mix.tensor_type(name, dims, model);
-            ggml_type.row_bytes(dims.first().map_or(1, |&n| n as u64)).unwrap_or(0)
-                * dims.iter().skip(1).product::<usize>() as u64
-        });
-        // Less than a hundredth smaller is the same mix with another name.
-        sizes.sum::<u64>() < shape.file_bytes() / 100 * 99
-    };
-    let known = MIXES.iter().find(|mix| mix.name == own).map(Mix::loss);
+pub(crate) fn candidates(gguf: &Gguf, shape: &Shape, own: &str, wanted: &Wanted) -> Vec<Candidate> {
+    let own_types = shape.types();
+    // Less than a hundredth smaller is the same mix with another name.
+    let limit = shape.file_bytes(&own_types) / 100 * 99;
+    let known = MIXES.iter().find(|mix| mix.name() == own).map(Mix::loss);
     let own_loss = if matches!(own, "F32" | "BF16") { Some(0.0) } else { known };
-    let rows = std::iter::once((own.to_owned(), None, own_loss))
-        .chain(MIXES.iter().filter(smaller).map(|mix| (mix.name.to_owned(), Some(*mix), Some(mix.loss()))));
-    let with_kv = rows.flat_map(|(name, mix, loss)| {
+    let mut rows = vec![(own.to_owned(), None, own_loss, Ok(own_types))];
+    for mix in MIXES {
+        let types = mix.types(gguf);
+        if types.as_ref().is_ok_and(|types| shape.file_bytes(types) >= limit) {
+            continue;
+        }
+        rows.push((mix.name().to_owned(), Some(mix), Some(mix.loss()), types));
+    }
+    let with_kv = rows.iter().flat_map(|(name, mix, loss, types)| {
         [KvType::F16, KvType::Q8_0].map(|kv_type| {
-            let weights = shape.weights(|name, dims, own| mix.map_or(own, |mix| mix.tensor_type(name, dims, model)));
+            let weights = types.as_ref().map_err(String::clone).and_then(|types| shape.weights(types));
             let sizes = weights.and_then(|weights| sizes(shape, weights, kv_type, wanted));
-            Candidate { name: name.clone(), mix, loss, kv_type, sizes }
+            Candidate { name: name.clone(), mix: *mix, loss: *loss, kv_type, sizes }
         })
     });
     with_kv.collect()
@@ -181,7 +181,7 @@ pub(crate) fn choose<'a>(candidates: &'a [Candidate], wanted: &Wanted) -> Option
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{io::Write, path::Path};
 
     use cuda::KvType;
     use gguf::{Builder, GgmlType, Gguf, Value};
@@ -192,12 +192,11 @@ mod tests {
     };
     use crate::recommend::shape::Shape;
 
-    /// Llama 3.1 8B in f16, without its weights.
-    fn llama_8b() -> Shape {
+    /// Llama 3.1 8B in f16, without its weights: a file whose data is a hole.
+    fn llama_8b() -> (Gguf, Shape) {
         let mut file = Builder::new()
             .value("general.architecture", Value::String("llama".into()))
-            .value("llama.attention.layer_norm_rms_epsilon", Value::Float(1e-5))
-            .tensor("token_embd.weight", &[32, 1], GgmlType::Q8_0, vec![0; 34]);
+            .value("llama.attention.layer_norm_rms_epsilon", Value::Float(1e-5));
         let sizes = [
             ("embedding_length", 4096),
             ("block_count", 32),
@@ -209,8 +208,30 @@ mod tests {
         for (name, size) in sizes {
             file = file.value(&format!("llama.{name}"), Value::Uint(size));
         }
-        let mut spec = model::decoder_spec(&Gguf::from_bytes(file.build()).unwrap()).unwrap();
-        spec.vocab_size = 128_256;
+        let tensors = llama_8b_tensors();
+        for (name, shape, ggml_type) in &tensors {
+            file = file.tensor(name, shape, *ggml_type, Vec::new());
+        }
+        let mut bytes = file.build();
+        let mut end = 0_u64;
+        for (name, shape, ggml_type) in &tensors {
+            let entry = [&(name.len() as u64).to_le_bytes(), name.as_bytes()].concat();
+            let at = bytes.windows(entry.len()).position(|window| window == entry).unwrap();
+            // Behind the name: the number of dimensions, the dimensions, the type.
+            let offset_at = at + entry.len() + 4 + 8 * shape.len() + 4;
+            bytes[offset_at..offset_at + 8].copy_from_slice(&end.to_le_bytes());
+            let rows: usize = shape[1..].iter().product();
+            end += (ggml_type.row_bytes(shape[0] as u64).unwrap() * rows as u64).next_multiple_of(32);
+        }
+        let holes = tempfile::NamedTempFile::new().unwrap();
+        holes.as_file().write_all(&bytes).unwrap();
+        holes.as_file().set_len(bytes.len() as u64 + end).unwrap();
+        let gguf = Gguf::open(holes.path()).unwrap();
+        let shape = Shape::of(&gguf).unwrap();
+        (gguf, shape)
+    }
+
+    fn llama_8b_tensors() -> Vec<(String, Vec<usize>, GgmlType)> {
         let matrix = |name: String, cols: usize, rows: usize| (name, vec![cols, rows], GgmlType::F16);
         let vector = |name: String| (name, vec![4096], GgmlType::F32);
         let mut tensors = vec![
@@ -234,7 +255,7 @@ mod tests {
             }
             tensors.extend([vector(name("attn_norm")), vector(name("ffn_norm"))]);
         }
-        Shape { spec, tensors }
+        tensors
     }
 
     fn wanted(gpu: GpuName, users: usize, context: usize, strategy: Strategy) -> Wanted {
@@ -248,9 +269,9 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_real_files() {
-        let shape = llama_8b();
+        let (gguf, shape) = llama_8b();
         assert_eq!(shape.num_weights(), 8_030_261_312);
-        let all = candidates(&shape, "F16", &wanted(GpuName::T4, 8, 4096, Strategy::Balanced));
+        let all = candidates(&gguf, &shape, "F16", &wanted(GpuName::T4, 8, 4096, Strategy::Balanced));
         // GiB as llama.cpp's scoreboard of Llama 3 8B has them (files, with 8 MB of metadata).
         let files =
             [("F16", 14.97), ("Q6_K", 6.14), ("Q5_K_M", 5.33), ("Q5_K_S", 5.21), ("Q4_K_M", 4.58), ("Q4_K_S", 4.37)];
@@ -276,8 +297,8 @@ mod tests {
             let gguf = Gguf::open(&path).unwrap();
             // Encoders, and architectures that are not served.
             let Ok(shape) = Shape::of(&gguf) else { continue };
-            let all = candidates(&shape, "own", &wanted(GpuName::T4, 2, 64, Strategy::Balanced));
-            assert_eq!(shape.file_bytes(), gguf.weight_bytes(), "{}", path.display());
+            let all = candidates(&gguf, &shape, "own", &wanted(GpuName::T4, 2, 64, Strategy::Balanced));
+            assert_eq!(shape.file_bytes(&shape.types()), gguf.weight_bytes(), "{}", path.display());
             match &all[0].sizes {
                 Ok(sizes) => assert_eq!(sizes.weights.file_bytes, gguf.weight_bytes(), "{}", path.display()),
                 Err(reason) => assert!(!reason.is_empty()),
@@ -289,10 +310,10 @@ mod tests {
 
     #[test]
     fn strategies_give_quality_for_size() {
-        let shape = llama_8b();
+        let (gguf, shape) = llama_8b();
         let pick = |strategy| {
             let wanted = wanted(GpuName::H100, 8, 4096, strategy);
-            choose(&candidates(&shape, "F16", &wanted), &wanted).unwrap().name.clone()
+            choose(&candidates(&gguf, &shape, "F16", &wanted), &wanted).unwrap().name.clone()
         };
         assert_eq!(pick(Strategy::Minimal), "F16");
         assert_eq!(pick(Strategy::Quality), "Q5_K_M");
@@ -302,10 +323,10 @@ mod tests {
 
     #[test]
     fn what_fits_on_a_t4_is_chosen() {
-        let shape = llama_8b();
+        let (gguf, shape) = llama_8b();
         let pick = |users, context, strategy| {
             let wanted = wanted(GpuName::T4, users, context, strategy);
-            choose(&candidates(&shape, "F16", &wanted), &wanted).map(|c| (c.name.clone(), c.kv_type))
+            choose(&candidates(&gguf, &shape, "F16", &wanted), &wanted).map(|c| (c.name.clone(), c.kv_type))
         };
         assert_eq!(pick(8, 4096, Strategy::Balanced), Some(("Q4_K_M".into(), KvType::F16)));
         // 10 GiB of f16 keys and values do not fit beside it; half of it does.
@@ -316,10 +337,10 @@ mod tests {
 
     #[test]
     fn the_longest_context_is_found_and_bounded_by_the_model() {
-        let shape = llama_8b();
+        let (gguf, shape) = llama_8b();
         let fit = |gpu, users| {
             let wanted = Wanted { fit_context: true, ..wanted(gpu, users, 4096, Strategy::Balanced) };
-            let all = candidates(&shape, "F16", &wanted);
+            let all = candidates(&gguf, &shape, "F16", &wanted);
             let chosen = choose(&all, &wanted).unwrap();
             (chosen.name.clone(), chosen.kv_type, chosen.max_context())
         };
@@ -332,9 +353,9 @@ mod tests {
     /// Measured speeds of docs/performance.md (an H200, files of this shape): predictions come within a fifth.
     #[test]
     fn predictions_are_near_what_was_measured() {
-        let shape = llama_8b();
+        let (gguf, shape) = llama_8b();
         let speed = |users| {
-            let all = candidates(&shape, "F16", &wanted(GpuName::H200, users, 576, Strategy::Balanced));
+            let all = candidates(&gguf, &shape, "F16", &wanted(GpuName::H200, users, 576, Strategy::Balanced));
             find(&all, "Q4_K_M", KvType::F16).sizes.as_ref().unwrap().speed
         };
         let near = |predicted: f64, measured: f64| {

@@ -14,6 +14,8 @@ pub(crate) struct Report<'a> {
     pub(crate) path: &'a Path,
     pub(crate) arch: &'static str,
     pub(crate) num_weights: u64,
+    /// Whether the file's own weights are quantized.
+    pub(crate) is_quantized: bool,
     pub(crate) wanted: &'a Wanted,
     pub(crate) candidates: &'a [Candidate],
     pub(crate) chosen: Option<&'a Candidate>,
@@ -146,12 +148,10 @@ impl Report<'_> {
         let mut commands = Vec::new();
         let model = match chosen.mix {
             Some(mix) => {
-                let made = quantized_name(self.path, mix.name);
-                commands.push(format!(
-                    "llcuda quantize {} {made} {}",
-                    quoted(&self.path.display().to_string()),
-                    mix.name
-                ));
+                let made = quantized_name(self.path, mix.name());
+                let path = quoted(&self.path.display().to_string());
+                let again = if self.is_quantized { "--allow-requantize " } else { "" };
+                commands.push(format!("llcuda quantize {again}{path} {made} {}", mix.name()));
                 made
             }
             None => quoted(&self.path.display().to_string()),

@@ -5,8 +5,6 @@ use gguf::{GgmlType, Gguf};
 use model::{DecoderSpec, Ffn, Mask};
 use types::BLOCK_SIZE;
 
-use super::mix;
-
 /// Shapes of the tensors, and how they compute.
 pub(crate) struct Shape {
     pub(crate) spec: DecoderSpec,
@@ -39,19 +37,9 @@ impl Shape {
         self.tensors.iter().map(|(_, shape, _)| count(shape)).sum()
     }
 
-    pub(crate) fn file_bytes(&self) -> u64 {
-        self.tensors.iter().map(|(_, shape, ggml_type)| file_bytes(shape, *ggml_type)).sum()
-    }
-
-    /// What mixes look at.
-    pub(crate) fn model(&self) -> mix::Model {
-        let attention = self.spec.layers.first().map(|layer| &layer.attention);
-        mix::Model {
-            num_layers: self.spec.layers.len(),
-            num_experts: self.experts().map_or(0, |(num_experts, _)| num_experts),
-            group: attention.map_or(1, |a| a.num_heads / a.num_kv_heads.max(1)),
-            is_tied: self.is_tied(),
-        }
+    /// Bytes of a file with these types.
+    pub(crate) fn file_bytes(&self, types: &[GgmlType]) -> u64 {
+        self.tensors.iter().zip(types).map(|((_, shape, _), ggml_type)| file_bytes(shape, *ggml_type)).sum()
     }
 
     fn is_tied(&self) -> bool {
@@ -85,16 +73,20 @@ impl Shape {
         name != "token_embd.weight" || self.is_tied()
     }
 
-    /// The weights, each tensor in the type that `of` says.
+    /// Types of the tensors in the file.
+    pub(crate) fn types(&self) -> Vec<GgmlType> {
+        self.tensors.iter().map(|(.., ggml_type)| *ggml_type).collect()
+    }
+
+    /// The weights with these types, in the order of the tensors.
     ///
     /// # Errors
     /// Why the GPU cannot hold them.
-    pub(crate) fn weights(&self, of: impl Fn(&str, &[usize], GgmlType) -> GgmlType) -> Result<Weights, String> {
+    pub(crate) fn weights(&self, types: &[GgmlType]) -> Result<Weights, String> {
         let mut sum = Weights { file_bytes: 0, device_bytes: 0, dense_bytes: 0, expert_bytes: 0 };
-        for (name, shape, ggml_type) in &self.tensors {
-            let ggml_type = of(name, shape, *ggml_type);
-            sum.file_bytes += file_bytes(shape, ggml_type);
-            let device = device_bytes(shape, ggml_type)?;
+        for ((name, shape, _), ggml_type) in self.tensors.iter().zip(types) {
+            sum.file_bytes += file_bytes(shape, *ggml_type);
+            let device = device_bytes(shape, *ggml_type)?;
             sum.device_bytes += device;
             match shape.len() {
                 3.. => sum.expert_bytes += device,
