@@ -16,7 +16,6 @@ use crate::support::Bench;
 const VOCAB: usize = 32_768;
 
 pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
-    let op = Embed::new(&bench.gpu)?;
     for (ggml_type, cols) in [(GgmlType::Q6_K, 2048), (GgmlType::Q4_K, 4096), (GgmlType::Q8_0, 1152)] {
         let layout =
             PlaneLayout::new(ggml_type, VOCAB, cols).map_err(|error| CudaError::Unsupported(error.to_string()))?;
@@ -30,7 +29,7 @@ pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
             let out = Buffer::new(&bench.gpu.device, 4 * tokens * cols, "bench")?;
             let (ids, out) = (ids_room.all(), out.all());
             let call = EmbedCall { matrix: &matrix, ids, chosen: ids, out, factor: 1.0 };
-            let us = bench.time_us(50, |_| op.run(&bench.gpu.device, &call))?;
+            let us = bench.time_us(50, |_| Embed.run(&bench.gpu.device, &call))?;
             let bytes = tokens * (layout.read_bytes() / layout.rows + 4 * cols);
             bench.report_bytes("embed", &format!("{ggml_type} {tokens} x {cols}"), us, bytes);
         }

@@ -8,7 +8,7 @@ use cuda::{
         act_out::{ActOut, ActPlanes, ActQ8},
         matmul::{ActivationKind, Matmul, MatmulCall, Matrix, Measured, Segment, Uploader},
     },
-    repack::PlaneLayout,
+    repack::{PlaneFormat, PlaneLayout},
 };
 use quant::GgmlType;
 
@@ -35,6 +35,9 @@ const SHAPES: [Shape; 11] = [
     Shape { name: "1B gate up", rows: &[8192, 8192], cols: 2048, layers: 0 },
     Shape { name: "1B down", rows: &[2048], cols: 8192, layers: 0 },
 ];
+/// Which of them every type has.
+const COMMON_SHAPE: usize = 2;
+const COMMON_TOKENS: [usize; 4] = [1, 8, 64, 512];
 const TYPES: [GgmlType; 4] = [GgmlType::Q4_K, GgmlType::Q6_K, GgmlType::Q5_K, GgmlType::Q8_0];
 const DECODE_TOKENS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 const PREFILL_TOKENS: [usize; 4] = [128, 256, 512, 2048];
@@ -46,12 +49,19 @@ const LAUNCHES: usize = 24;
 
 pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
     let ops = [Matmul::new(&bench.gpu, true)?, Matmul::new(&bench.gpu, false)?];
-    // Names of types, all of them unless told otherwise.
-    let wanted = std::env::var("BENCH_TYPES").unwrap_or_default();
-    for ggml_type in TYPES {
-        if !wanted.is_empty() && !wanted.split(',').any(|name| name == ggml_type.to_string()) {
-            continue;
+    // Names of types, all of them unless told otherwise; BENCH_SHAPES=common leaves it at one shape of each.
+    let names = std::env::var("BENCH_TYPES").unwrap_or_default();
+    let wanted = |ggml_type: &GgmlType| names.is_empty() || names.split(',').any(|name| name == ggml_type.to_string());
+    for ggml_type in PlaneFormat::all().map(PlaneFormat::ggml_type).filter(wanted) {
+        let weights = rotation(bench, ggml_type, &SHAPES[COMMON_SHAPE])?;
+        for tokens in COMMON_TOKENS {
+            case(bench, &ops[0], (ggml_type, &SHAPES[COMMON_SHAPE]), (&weights, tokens))?;
         }
+    }
+    if std::env::var_os("BENCH_SHAPES").is_some_and(|shapes| shapes == "common") {
+        return Ok(());
+    }
+    for ggml_type in TYPES.into_iter().filter(wanted) {
         let mut steps = [0.0; DECODE_TOKENS.len()];
         for shape in &SHAPES {
             let weights = rotation(bench, ggml_type, shape)?;

@@ -1,4 +1,4 @@
-//! Experts: the choice, and products with gate and up of the chosen ones, on the shapes of Qwen3-30B-A3B and Mixtral 8x7B.
+//! Experts: the choice, and products with gate and up of the chosen ones, on the shapes of Qwen3-30B-A3B, Mixtral 8x7B and gpt-oss-20b.
 
 use cuda::{
     CudaError,
@@ -17,12 +17,14 @@ use quant::GgmlType;
 use crate::support::Bench;
 
 pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
-    for (name, hidden, num_experts, num_used, size) in
-        [("qwen3-30b-a3b", 2048, 128, 8, 768), ("mixtral-8x7b", 4096, 8, 2, 14_336)]
-    {
+    for (name, ggml_type, hidden, [num_experts, num_used, size]) in [
+        ("qwen3-30b-a3b", GgmlType::Q4_K, 2048, [128, 8, 768]),
+        ("mixtral-8x7b", GgmlType::Q4_K, 4096, [8, 2, 14_336]),
+        ("gpt-oss-20b", GgmlType::MXFP4, 2880, [32, 4, 2880]),
+    ] {
         let spec = Moe::plain((num_used, num_experts), size);
-        let gate = matrix(&bench.gpu, num_experts * size, hidden)?;
-        let up = matrix(&bench.gpu, num_experts * size, hidden)?;
+        let gate = matrix(&bench.gpu, ggml_type, num_experts * size, hidden)?;
+        let up = matrix(&bench.gpu, ggml_type, num_experts * size, hidden)?;
         for tokens in [1, 8, 64, 512] {
             case(bench, &spec, (name, tokens), [&gate, &up])?;
         }
@@ -30,8 +32,8 @@ pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
     Ok(())
 }
 
-fn matrix(gpu: &Gpu, rows: usize, cols: usize) -> Result<Matrix, CudaError> {
-    let layout = PlaneLayout::new(GgmlType::Q4_K, rows, cols).map_err(|e| CudaError::Unsupported(e.to_string()))?;
+fn matrix(gpu: &Gpu, ggml_type: GgmlType, rows: usize, cols: usize) -> Result<Matrix, CudaError> {
+    let layout = PlaneLayout::new(ggml_type, rows, cols).map_err(|e| CudaError::Unsupported(e.to_string()))?;
     let mut uploader = Uploader::new(gpu)?;
     let matrix = uploader.matrix(gpu, layout, &vec![0x11; rows * layout.source_row_bytes()])?;
     uploader.finish()?;
@@ -57,8 +59,9 @@ fn case(bench: &Bench, spec: &Moe, (name, tokens): (&str, usize), matrices: [&Ma
     let chosen = device.download::<u32>(routes.experts)?;
     let num_read = chosen.iter().collect::<std::collections::BTreeSet<_>>().len();
 
-    let blocks = tokens * hidden / 32;
-    let (q, d, s) = (Buffer::new(device, tokens * hidden, "bench")?, room(blocks)?, room(blocks)?);
+    let padded = ActQ8::padded_cols(hidden);
+    let blocks = tokens * padded / 32;
+    let (q, d, s) = (Buffer::new(device, tokens * padded, "bench")?, room(blocks)?, room(blocks)?);
     let act = ActQ8::new(ActPlanes { q: q.all(), d: d.all(), s: s.all() }, tokens, hidden)?;
     let out = room(pairs * 2 * spec.size)?;
     let call = ExpertMatmulCall {
@@ -73,8 +76,7 @@ fn case(bench: &Bench, spec: &Moe, (name, tokens): (&str, usize), matrices: [&Ma
         routes,
         out: out.all(),
     };
-    let op = ExpertMatmul::new(&bench.gpu)?;
-    let us = bench.time_us(20, |_| op.run(device, &call))?;
+    let us = bench.time_us(20, |_| ExpertMatmul.run(device, &call))?;
     let bytes = 2 * matrices[0].layout().read_bytes() / spec.num_experts * num_read;
     let shape = format!("{name}: {tokens} tokens, {num_read} experts");
     bench.report_bytes("moe_matmul gate, up", &shape, us, bytes);

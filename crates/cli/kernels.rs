@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use cuda::kernels::{Cache, Compiled, Compiler, Job, Nvrtc, Pack, SOURCES, Target, Worker, compile_job};
+use cuda::kernels::{Cache, Compiled, Compiler, Job, Nvrtc, Pack, Target, Worker, all_sources, compile_job};
 
 use crate::{
     inspect::write_out,
@@ -76,14 +76,14 @@ fn build(args: &BuildArgs) -> anyhow::Result<()> {
         None => (&args.output, Pack::write(&args.output, &files)?),
     };
     let targets: Vec<String> = args.arch.iter().map(ToString::to_string).collect();
-    let (num_files, path) = (SOURCES.len(), path.display());
+    let (num_files, path) = (all_sources().count(), path.display());
     write_out(&format!("{path}: {num_files} files for {}, {}\n", targets.join(", "), bytes(num_bytes)))
 }
 
 /// Every file for each target, from the cache where it is there.
 fn compile(targets: &[Target]) -> anyhow::Result<Vec<Compiled>> {
     let compiler = Compiler::new(Nvrtc::find()?, Cache::of_user(), Worker::own());
-    let jobs = targets.iter().flat_map(|target| SOURCES.iter().map(|source| Job { source, target: *target }));
+    let jobs = targets.iter().flat_map(|target| all_sources().map(|source| Job { source, target: *target }));
     let built = compiler.build(&jobs.collect::<Vec<_>>())?;
     Ok(built.into_iter().map(|built| built.compiled).collect())
 }

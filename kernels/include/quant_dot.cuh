@@ -1,11 +1,33 @@
 // Dot products of quantized rows with one row of int8 activations (dp4a): the inner part of the matrix-vector kernels.
 #pragma once
 #include "mma.cuh"
+#include "quant_formats.cuh"
 #include "quant_segment.cuh"
+
+// Sums of a lane's rows g and g+8 while a unit is multiplied: `whole` is done with, `part` and `minus` still lack the row's factors.
+struct UnitSums {
+    float* whole;
+    float part[2], minus[2];
+};
+
+// Block b of chunk c: the lane's eight columns of it against the words q of the activations, whose scale is d.
+template <class F> static __device__ __forceinline__ void dot_block(const typename F::Unit& u, int c, int b, unsigned t, const unsigned* q, float d, UnitSums& sums) {
+    int total = 0;
+    if constexpr (F::MIN16) total = dot4(q[1], 0x01010101, dot4(q[0], 0x01010101, 0));
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        unsigned a[2];
+        F::words(u, c, b, h, a);
+        int dot = dot4(a[1], q[1], dot4(a[0], q[0], 0));
+        if constexpr (F::FACTORED) sums.part[h] += d * (float)(dot * F::Scales::integer(u.meta, c, b, h, t));
+        else sums.whole[h] += (d * F::scale(u, c, b, h, t)) * (float)dot;
+        if constexpr (F::MIN16) sums.minus[h] += d * (float)(total * F::Scales::min_integer(u.meta, c, b, h, t));
+    }
+}
 
 // Adds a lane's share of rows g and g+8 over one unit to sum[2].
 template <class F> static __device__ __forceinline__ void dot_unit(const typename F::Unit& u, const ActQ8& x, unsigned unit, unsigned t, float* sum) {
-    float part[2] = {0.0f, 0.0f};
+    UnitSums sums = {sum, {0.0f, 0.0f}, {0.0f, 0.0f}};
 #pragma unroll
     for (int c = 0; c < F::CHUNKS; c++) {
         unsigned chunk = unit * F::CHUNKS + c;
@@ -14,40 +36,19 @@ template <class F> static __device__ __forceinline__ void dot_unit(const typenam
         *(uint4*)(q + 4) = ((const uint4*)x.q)[chunk * 8 + 4 + t];
         float d[4];
         *(float4*)d = ((const float4*)x.d)[chunk];
-        float s = F::HAS_MIN ? x.s[chunk * 4 + t] : 0.0f;
+        constexpr bool BLOCK_MIN = F::HAS_MIN && !F::MIN16;
+        float s = BLOCK_MIN ? x.s[chunk * 4 + t] : 0.0f;
 #pragma unroll
-        for (int b = 0; b < 4; b++) {
+        for (int b = 0; b < 4; b++) dot_block<F>(u, c, b, t, q + b * 2, d[b], sums);
+        if constexpr (BLOCK_MIN) {  // the minimums of block t, once for the four lanes of a row
 #pragma unroll
-            for (int h = 0; h < 2; h++) {
-                unsigned a[2];
-                F::words(u, c, b, h, a);
-                int dot = dot4(a[1], q[b * 2 + 1], dot4(a[0], q[b * 2], 0));
-                if constexpr (F::GROUPS16) {  // a lane's columns lie in group t / 2 of their block
-                    unsigned scales = u.meta[c][h * 2 + (b >> 1)] >> (t >> 1) * 8;
-                    part[h] += d[b] * (float)(dot * byte_signed(scales, (b & 1) * 2));
-                } else if constexpr (F::HAS_MIN) {
-                    SixBit six(u.meta[h], F::CHUNKS == 2 ? c == 1 : u.second);
-                    part[h] += d[b] * (float)(dot * byte_unsigned(six.scale, b));
-                } else {
-                    unsigned pair = u.meta[h * 2 + (b >> 1)];
-                    sum[h] += (d[b] * (F::SHRINK * (b & 1 ? half_high(pair) : half_low(pair)))) * (float)dot;
-                }
-            }
-        }
-        if constexpr (F::HAS_MIN) {  // the minimums of block t, once for the four lanes of a row
-#pragma unroll
-            for (int h = 0; h < 2; h++) {
-                SixBit six(u.meta[h], F::CHUNKS == 2 ? c == 1 : u.second);
-                sum[h] -= half_high(u.meta[h][0]) * ((float)((six.min >> (8 * t)) & 255u) * s);
-            }
+            for (int h = 0; h < 2; h++) sum[h] -= F::block_min(u, c, h, t) * s;
         }
     }
-    if constexpr (F::HAS_MIN) {
-        sum[0] += half_low(u.meta[0][0]) * part[0];
-        sum[1] += half_low(u.meta[1][0]) * part[1];
-    } else if constexpr (F::GROUPS16) {
-        sum[0] += F::SHRINK * half_low(u.super) * part[0];
-        sum[1] += F::SHRINK * half_high(u.super) * part[1];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        if constexpr (F::FACTORED) sum[h] += F::factor(u, h) * sums.part[h];
+        if constexpr (F::MIN16) sum[h] -= F::Scales::min_factor(u.meta, h) * sums.minus[h];
     }
 }
 

@@ -2,7 +2,7 @@
 // up), which may differ in format.
 #pragma once
 #include "quant_act.cuh"
-#include "quant_formats.cuh"
+#include "quant_planes.cuh"
 
 struct MatmulSegment {
     QuantPlanes planes;
@@ -12,7 +12,7 @@ struct MatmulSegment {
     unsigned rows;
     unsigned out_stride;
     unsigned first_block;  // first block of threads (along x) that works on this matrix
-    unsigned format;       // QuantFormat
+    unsigned format;       // ID of the format, for kernels that take several
 };
 
 struct MatmulArgs {

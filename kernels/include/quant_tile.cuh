@@ -7,6 +7,7 @@
 // splits are added in a fixed order, so that reruns are bit-identical.
 #pragma once
 #include "mma.cuh"
+#include "quant_formats.cuh"
 #include "quant_sums.cuh"
 
 // One shape of a block of threads.
@@ -190,7 +191,17 @@ template <class S> static __device__ __forceinline__ void sum_column_warps(unsig
     }
 }
 
-template <class S> static __device__ __forceinline__ void matmul_block(const MatmulArgs& args) {
+template <class S> struct TileLoop {
+    const MatmulArgs& args;
+    const MatmulSegment& seg;
+    const TileWork& work;
+    unsigned char* shared;
+    float (*acc)[S::NT][4];
+    template <class F> __device__ __forceinline__ void run() const { tile_loop<F, S>(args, seg, work, shared, acc); }
+};
+
+// `Taken`: Formats, one of which each segment has.
+template <class S, class Taken> static __device__ __forceinline__ void matmul_block(const MatmulArgs& args) {
     extern __shared__ __align__(16) unsigned char shared[];
     __shared__ unsigned last;
     const MatmulSegment& seg = segment_of(args, blockIdx.x);
@@ -198,15 +209,7 @@ template <class S> static __device__ __forceinline__ void matmul_block(const Mat
     float acc[S::MT][S::NT][4];
 #pragma unroll
     for (unsigned i = 0; i < S::SUMS; i++) acc[i / (S::NT * 4)][i / 4 % S::NT][i & 3u] = 0.0f;
-    switch (seg.format) {
-        case FORMAT_Q4_K: tile_loop<Q4_K<1>, S>(args, seg, work, shared, acc); break;
-        case FORMAT_Q5_K: tile_loop<Q5_K<1>, S>(args, seg, work, shared, acc); break;
-        case FORMAT_Q6_K: tile_loop<Q6_K<1>, S>(args, seg, work, shared, acc); break;
-        case FORMAT_Q8_0: tile_loop<Q8_0, S>(args, seg, work, shared, acc); break;
-        case FORMAT_Q4_0: tile_loop<Q4_0, S>(args, seg, work, shared, acc); break;
-        case FORMAT_Q5_0: tile_loop<Q5_0, S>(args, seg, work, shared, acc); break;
-        default: tile_loop<F16, S>(args, seg, work, shared, acc);
-    }
+    Taken::visit(seg.format, TileLoop<S>{args, seg, work, shared, acc});
     float* sums = (float*)acc;
     sum_column_warps<S>(work.wk, (float*)shared, sums);
     finish_block<S>(args, seg, work, &last, sums);

@@ -8,6 +8,7 @@
 // neighbouring columns, so that stores turn words into the order of the fragments' columns.
 #pragma once
 #include "mma.cuh"
+#include "quant_formats.cuh"
 #include "quant_sums.cuh"
 #include "weight_ring.cuh"
 #include "wgmma.cuh"
@@ -85,11 +86,14 @@ template <class F, class S> static __device__ __forceinline__ void wide_chunk(ty
     }
 }
 
+// Slots of a ring of so many bytes; beyond eight there is nothing to gain.
+template <class F> constexpr unsigned ring_depth(unsigned bytes) { return bytes / F::BYTES < 8 ? bytes / F::BYTES : 8; }
+
 template <class F, class S> static __device__ __forceinline__ void wide_loop(const MatmulArgs& args, const MatmulSegment& seg, const TileWork& work, unsigned char* shared, float* acc) {
-    constexpr unsigned SPAN = Slot<F>::SPAN, STAGES_BYTES = S::STAGES * S::STAGE_BYTES;
+    constexpr unsigned SPAN = F::SPAN, STAGES_BYTES = S::STAGES * S::STAGE_BYTES;
     unsigned address = (unsigned)__cvta_generic_to_shared(shared);
     unsigned slots = work.num_tiles == 0 ? 0 : (work.end - work.chunk) / SPAN;
-    WeightRing<F, S::RING_BYTES / Slot<F>::BYTES> ring(
+    WeightRing<F, ring_depth<F>(S::RING_BYTES)> ring(
         seg.planes, (work.tile * args.chunks + work.chunk) / SPAN, slots, address + STAGES_BYTES + (threadIdx.x >> 5) * S::RING_BYTES);
     grid_launch_dependents();
     grid_wait();
@@ -154,21 +158,23 @@ template <class S> static __device__ __forceinline__ void wide_finish(const Matm
     cluster_wait();
 }
 
-template <class S> static __device__ __forceinline__ void wide_block(const MatmulArgs& args) {
+template <class S> struct WideLoop {
+    const MatmulArgs& args;
+    const MatmulSegment& seg;
+    const TileWork& work;
+    unsigned char* shared;
+    float* acc;
+    template <class F> __device__ __forceinline__ void run() const { wide_loop<F, S>(args, seg, work, shared, acc); }
+};
+
+// `Taken`: Formats, one of which each segment has.
+template <class S, class Taken> static __device__ __forceinline__ void wide_block(const MatmulArgs& args) {
     extern __shared__ __align__(128) unsigned char shared[];
     const MatmulSegment& seg = segment_of(args, blockIdx.x);
     TileWork work = tile_work<S>(args, seg);
     float acc[S::SUMS];
 #pragma unroll
     for (unsigned i = 0; i < S::SUMS; i++) acc[i] = 0.0f;
-    switch (seg.format) {
-        case FORMAT_Q4_K: wide_loop<Q4_K<1>, S>(args, seg, work, shared, acc); break;
-        case FORMAT_Q5_K: wide_loop<Q5_K<1>, S>(args, seg, work, shared, acc); break;
-        case FORMAT_Q6_K: wide_loop<Q6_K<1>, S>(args, seg, work, shared, acc); break;
-        case FORMAT_Q8_0: wide_loop<Q8_0, S>(args, seg, work, shared, acc); break;
-        case FORMAT_Q4_0: wide_loop<Q4_0, S>(args, seg, work, shared, acc); break;
-        case FORMAT_Q5_0: wide_loop<Q5_0, S>(args, seg, work, shared, acc); break;
-        default: wide_loop<F16, S>(args, seg, work, shared, acc);
-    }
+    Taken::visit(seg.format, WideLoop<S>{args, seg, work, shared, acc});
     wide_finish<S>(args, seg, work, shared, acc);
 }

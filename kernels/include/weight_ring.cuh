@@ -4,22 +4,8 @@
 #include "mma.cuh"
 #include "quant_formats.cuh"
 
-// Bytes of the planes of 16 rows in a slot of the ring: SPAN chunks, the smallest that no plane's records straddle.
-template <class F> struct Slot;
-template <unsigned CHUNKS, unsigned LOW_BYTES, unsigned HIGH_BYTES, unsigned SCALE_BYTES, unsigned SUPER_BYTES> struct SlotOf {
-    static constexpr unsigned SPAN = CHUNKS, LOW = LOW_BYTES, HIGH = HIGH_BYTES, SCALE = SCALE_BYTES, SUPER = SUPER_BYTES;
-    static constexpr unsigned BYTES = LOW + HIGH + SCALE + SUPER;
-};
-template <int CHUNKS> struct Slot<Q4_K<CHUNKS>> : SlotOf<2, 2048, 0, 256, 0> {};
-template <int CHUNKS> struct Slot<Q5_K<CHUNKS>> : SlotOf<2, 2048, 512, 256, 0> {};
-template <int CHUNKS> struct Slot<Q6_K<CHUNKS>> : SlotOf<2, 2048, 1024, 256, 32> {};
-template <> struct Slot<Q8_0> : SlotOf<1, 2048, 0, 128, 0> {};
-template <> struct Slot<Q4_0> : SlotOf<1, 1024, 0, 128, 0> {};
-template <> struct Slot<Q5_0> : SlotOf<1, 1024, 256, 128, 0> {};
-template <> struct Slot<F16> : SlotOf<1, 4096, 0, 0, 0> {};
-
 #if __CUDA_ARCH__ >= 800
-// A warp's weights on their way.
+// A warp's weights on their way. A slot (quant_formats.cuh) holds the planes of 16 rows and SPAN chunks, one after the other.
 template <class F, unsigned DEPTH> struct WeightRing {
     static_assert(DEPTH >= 2, "one slot is read while another is filled");
     const QuantPlanes& from;
@@ -44,27 +30,25 @@ template <class F, unsigned DEPTH> struct WeightRing {
     }
     // Asks for the next slot; an empty group where there is none keeps the count.
     __device__ __forceinline__ void fill() {
-        using L = Slot<F>;
         if (next < end) {
             unsigned to = base + filled;
-            copy<L::LOW>(to, from.low);
-            if constexpr (L::HIGH > 0) copy<L::HIGH>(to + L::LOW, from.high);
-            if constexpr (L::SCALE > 0) copy<L::SCALE>(to + L::LOW + L::HIGH, from.scale);
-            if constexpr (L::SUPER > 0) copy<L::SUPER>(to + L::LOW + L::HIGH + L::SCALE, from.super);
+            if constexpr (F::LOW > 0) copy<F::LOW>(to, from.low);
+            if constexpr (F::HIGH > 0) copy<F::HIGH>(to + F::LOW, from.high);
+            if constexpr (F::SCALE > 0) copy<F::SCALE>(to + F::LOW + F::HIGH, from.scale);
+            if constexpr (F::SUPER > 0) copy<F::SUPER>(to + F::LOW + F::HIGH + F::SCALE, from.super);
             next++;
         }
         copy_async_commit();
-        filled = filled == (DEPTH - 1) * L::BYTES ? 0 : filled + L::BYTES;
+        filled = filled == (DEPTH - 1) * F::BYTES ? 0 : filled + F::BYTES;
     }
     // The next slot, here by now; the one before it is filled again.
     __device__ __forceinline__ SharedPlanes turn() {
-        using L = Slot<F>;
         copy_async_wait<DEPTH - 2>();
         __syncwarp();
         fill();
         SharedBytes slot{base + used};
-        used = used == (DEPTH - 1) * L::BYTES ? 0 : used + L::BYTES;
-        return {slot, slot + L::LOW, slot + (L::LOW + L::HIGH), slot + (L::LOW + L::HIGH + L::SCALE)};
+        used = used == (DEPTH - 1) * F::BYTES ? 0 : used + F::BYTES;
+        return {slot, slot + F::LOW, slot + (F::LOW + F::HIGH), slot + (F::LOW + F::HIGH + F::SCALE)};
     }
 };
 #endif

@@ -105,7 +105,7 @@ impl Forward {
             sampling: Sampling::new(gpu, sizes.logit_rows, sizes.vocab)?,
             lone_token: options.lone_token,
             ops: Ops {
-                embed: Embed::new(gpu)?,
+                embed: Embed,
                 norm: Norms::new(gpu)?,
                 matmul: Matmul::new(gpu, true)?,
                 quantize: QuantizeAct::new(gpu)?,

@@ -10,6 +10,7 @@ use crate::{
     error::CudaError,
     gpu::Gpu,
     ops::matmul::{Matrix, Uploader},
+    repack::PlaneFormat,
 };
 
 use source::{Source, sources};
@@ -60,6 +61,8 @@ impl Model {
         spec: DecoderSpec,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self, CudaError> {
+        let matrices = gguf.tensors().iter().filter(|tensor| tensor.shape.len() > 1);
+        gpu.prepare(&matrices.filter_map(|tensor| PlaneFormat::of(tensor.ggml_type)).collect::<Vec<_>>())?;
         let mut uploader = Uploader::new(gpu)?;
         let weights = sources(&spec, gguf)?.try_map(&mut |source: Source| {
             let weight = load(gpu, &mut uploader, gguf, &source)?;

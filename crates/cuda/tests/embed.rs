@@ -4,17 +4,17 @@ use cuda::ops::embed::{CHOSEN, Embed, EmbedCall};
 
 use crate::{
     support::{assert_close, gpu, poisoned, upload},
-    weights::{TYPES, Weights},
+    weights::{Weights, golden_blocks, types},
 };
 
 #[test]
 fn rows_are_the_files_times_the_factor() {
     let Some(gpu) = gpu() else { return };
-    let op = Embed::new(gpu).expect("kernels");
-    for ggml_type in TYPES {
+    for ggml_type in types() {
         for cols in match ggml_type.block_len() {
             256 => [256, 1024],
             1 => [172, 1056],
+            64 | 128 => [128, 896],
             _ => [96, 1056],
         } {
             let weights = Weights::new(gpu, ggml_type, 37, cols);
@@ -26,7 +26,7 @@ fn rows_are_the_files_times_the_factor() {
             for factor in [1.0, 33.5] {
                 let (_room, out) = poisoned::<f32>(gpu, ids.len() * cols);
                 let call = EmbedCall { matrix: &weights.matrix, ids: ids_span, chosen, out, factor };
-                op.run(&gpu.device, &call).expect("a launch");
+                Embed.run(&gpu.device, &call).expect("a launch");
                 let found = gpu.device.download(out).expect("rows");
                 for (&id, found) in rows.iter().zip(found.chunks_exact(cols)) {
                     if id == 37 {
@@ -52,6 +52,26 @@ fn a_short_output_is_refused() {
     let (_ids_room, ids) = upload(gpu, &[0_u32, 1]);
     let (_room, out) = poisoned::<f32>(gpu, 127);
     let call = EmbedCall { matrix: &weights.matrix, ids, chosen: ids, out, factor: 1.0 };
-    let message = Embed::new(gpu).expect("kernels").run(&gpu.device, &call).expect_err("a refusal").to_string();
+    let message = Embed.run(&gpu.device, &call).expect_err("a refusal").to_string();
     assert!(message.contains("127 elements, 128"), "{message}");
+}
+
+/// Blocks as other engines wrote and decoded them.
+#[test]
+fn golden_blocks_decode_as_elsewhere() {
+    let Some(gpu) = gpu() else { return };
+    for ggml_type in types().into_iter().filter(|ggml_type| ggml_type.block_len() > 1) {
+        let Some((bytes, values)) = golden_blocks(ggml_type) else { continue };
+        let cols = ggml_type.block_len();
+        let weights = Weights::from_file(gpu, ggml_type, (values.len() / cols, cols), &bytes);
+        let ids: Vec<u32> = (0..weights.rows as u32).collect();
+        let (_ids_room, ids) = upload(gpu, &ids);
+        let (_room, out) = poisoned::<f32>(gpu, values.len());
+        Embed.run(&gpu.device, &EmbedCall { matrix: &weights.matrix, ids, chosen: ids, out, factor: 1.0 }).expect("a launch");
+        let found = gpu.device.download(out).expect("rows");
+        for (row, (found, expected)) in found.chunks_exact(cols).zip(values.chunks_exact(cols)).enumerate() {
+            let expected: Vec<f64> = expected.iter().map(|&value| f64::from(value)).collect();
+            assert_close(&format!("{ggml_type} block {row}"), found, &expected, 1e-6 * weights.row_max(row), 1e-6);
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod attention;
 #[allow(dead_code, reason = "the CPU's tests read more of the files")]
 #[path = "../../cpu/tests/golden/data.rs"]
 mod data;
+mod decode;
 mod embed;
 mod gated_act;
 mod golden;

@@ -17,7 +17,7 @@ use quant::{GgmlType, f16_to_f32, f32_to_f16};
 
 use crate::{
     support::{Random, assert_close, gpu, poisoned, upload},
-    weights::{TYPES, Weights},
+    weights::{Weights, types},
 };
 
 /// Error of f32 sums relative to the sum of magnitudes.
@@ -309,7 +309,7 @@ impl Case<'_> {
             routes,
             out,
         };
-        ExpertMatmul::new(gpu).and_then(|op| op.run(&gpu.device, &call)).expect("the launches work");
+        ExpertMatmul.run(&gpu.device, &call).expect("the launches work");
     }
 
     fn check(&self, gpu: &Gpu, what: &str) {
@@ -351,10 +351,11 @@ impl Case<'_> {
 #[test]
 fn pairs_are_multiplied_by_their_experts() {
     let Some(gpu) = gpu() else { return };
-    for ggml_type in TYPES {
+    for ggml_type in types() {
         let all_cols: &[usize] = match ggml_type.block_len() {
             256 => &[256, 1024],
             1 => &[36, 320],
+            64 | 128 => &[128, 384],
             _ => &[32, 352],
         };
         for (&cols, (num_experts, rows)) in all_cols.iter().zip([(5, 16), (9, 48)]) {
@@ -494,7 +495,7 @@ fn what_does_not_fit_is_refused() {
         routes: room.routes,
         out,
     };
-    let op = ExpertMatmul::new(gpu).expect("kernels");
+    let op = ExpertMatmul;
     let halves = Inputs::new(gpu, ActivationKind::Half, 3, 64);
     for (call, expect) in [
         (ExpertMatmulCall { pairs: 8, ..fits }, "8 pairs of 4 experts"),

@@ -1,7 +1,6 @@
 """What the project's decode kernels cost on sm_75, per multiplication, from their machine code.
 
-A kernel with several formats in one switch is compiled once per format, with the format a constant: then its main loop
-is that format's. Registers and shared memory are those of the kernel as it ships.
+Each format has kernels of its own, in a file of its own that the registry puts together; this script does the same.
 """
 
 import collections
@@ -13,7 +12,7 @@ import sass
 import toolkit
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../.."))
-FORMATS = {"q4_k": "Q4K", "q5_k": "Q5K", "q6_k": "Q6K", "q8_0": "Q8", "q4_0": "Q4", "q5_0": "Q5", "f16": "Half"}
+FORMATS = ["q4_k", "q5_k", "q6_k", "q8_0", "q4_0", "q5_0", "f16"]
 TILE_ROWS, CHUNK_COLS, KV_BLOCK, TILE_HEADS = 16, 128, 16, 8
 # Registers are given out in pieces of 8 a thread, a quarter of them to each sub-core.
 REGISTERS, SHARED, WARPS, BLOCKS, SUB_CORES = 65536, 65536, 32, 16, 4
@@ -21,7 +20,7 @@ REGISTERS, SHARED, WARPS, BLOCKS, SUB_CORES = 65536, 65536, 32, 16, 4
 Resources = collections.namedtuple("Resources", "registers shared spilled")
 # Costs of one multiplication, in instructions and pipe cycles of a warp; `every`, `rest`: what a warp, a block has beside.
 Cost = collections.namedtuple("Cost", "name unit_bytes instructions cycles pipe products every rest loads")
-# One kernel matmul_T.
+# The kernels matmul_T; `name` is that of q4_k.
 Tile = collections.namedtuple("Tile", "name tokens rows slice_chunks column_warps threads dynamic")
 
 
@@ -30,16 +29,21 @@ def read(*path):
         return file.read()
 
 
-def chunk_bytes():
-    """Bytes of a chunk (16 rows, 128 columns) by format, as crates/cuda/src/repack/format.rs says."""
-    text = read("crates/cuda/src/repack/format.rs")
+def registry():
+    """Type and slot (chunks, bytes of its planes) by format, as crates/cuda/src/repack/registry.rs has them."""
+    text = read("crates/cuda/src/repack/registry.rs")
     found = {}
-    for name, variant in FORMATS.items():
-        match = re.search(rf"Self::{variant} => \((\d+), (\d+), (\d+), (\d+)\)", text)
+    for name in FORMATS:
+        match = re.search(rf'(\w+): "{name}", \d+, \((\d+), (\d+), (\d+), (\d+), (\d+)\);', text)
         if not match:
-            raise SystemExit(f"error: format.rs does not say the bytes of `{variant}`'s planes as four numbers")
-        found[name] = sum(int(n) for n in match.groups())
+            raise SystemExit(f"error: registry.rs has no line of `{name}` with five numbers of its slot")
+        found[name] = (match[1], [int(n) for n in match.groups()[1:]])
     return found
+
+
+def chunk_bytes():
+    """Bytes of a chunk (16 rows, 128 columns) by format."""
+    return {name: sum(planes) // span for name, (_, [span, *planes]) in registry().items()}
 
 
 def seen_by_sm_75(source):
@@ -61,38 +65,36 @@ def seen_by_sm_75(source):
     return "\n".join(kept)
 
 
-def tiles(source):
-    """The kernels matmul_T, from their macro's uses."""
-    source = seen_by_sm_75(source)
-    names = re.search(r"#define MATMUL\(([^)]*)\)", source)
-    if not names:
-        raise SystemExit("error: matmul_quant.cu has no macro `MATMUL`")
-    names = [name.strip() for name in names[1].split(",")]
+def tiles():
+    """The kernels matmul_T, from their shapes."""
+    source = seen_by_sm_75(read("kernels", "include", "quant_matmul.cuh"))
+    shapes = {name: [int(n) for n in given.split(",")] for name, given in re.findall(r"using (\w+) = TileShape<([^>]*)>", source)}
     found = []
-    for match in re.finditer(r"^MATMUL\(([^)]*)\)", source, flags=re.M):
-        given = dict(zip(names, (value.strip() for value in match[1].split(","))))
-        nt, mt, wk, sc = (int(given.get(n, 1)) for n in ("token_tiles", "row_tiles", "column_warps", "slice_chunks"))
-        warps = int(given.get("warps", 8))
-        rows = warps // wk * mt * TILE_ROWS
-        stages = 2 * wk * sc * nt * 8 * 256
-        found.append(Tile(given["name"], nt * 8, rows, sc, wk, 32 * warps, max(stages, (wk - 1) * rows * nt * 8 * 4)))
+    for tokens, name in re.findall(r"MATMUL_SHAPE\(name, (\d+), (\w+), ", source):
+        nt, mt, wk, sc = shapes[name]
+        rows, stages = 8 // wk * mt * TILE_ROWS, 2 * wk * sc * nt * 8 * 256
+        if int(tokens) != nt * 8:
+            raise SystemExit(f"error: quant_matmul.cuh: matmul_{tokens} has {nt} tiles of 8 tokens")
+        found.append(Tile(f"matmul_{tokens}_q4_k", nt * 8, rows, sc, wk, 256, max(stages, (wk - 1) * rows * nt * 8 * 4)))
+    if not found:
+        raise SystemExit("error: quant_matmul.cuh has no `MATMUL_SHAPE(name, TOKENS, SHAPE, ...)`")
     return sorted(found, key=lambda tile: tile.tokens)
 
 
 def sources():
     """Jobs for the compiler, and the headers."""
-    folder = os.path.join(ROOT, "kernels", "include")
-    headers = {name: read("kernels", "include", name) for name in sorted(os.listdir(folder)) if name.endswith(".cuh")}
+    headers = {}
+    for folder in ("include", "formats"):
+        for name in sorted(os.listdir(os.path.join(ROOT, "kernels", folder))):
+            headers[name] = read("kernels", folder, name)
     jobs = {}
     for name in sorted(os.listdir(os.path.join(ROOT, "kernels"))):
         if name.endswith(".cu"):
             jobs[name] = (name, read("kernels", name), {})
-    switch = "switch (seg.format)"
-    if not any(switch in text for text in headers.values()):
-        raise SystemExit(f"error: no kernel header has `{switch}`: teach kernels.py how matmul_T chooses by format")
-    for fmt in FORMATS:
-        changed = {name: text.replace(switch, f"switch (FORMAT_{fmt.upper()})") for name, text in headers.items()}
-        jobs[fmt] = ("matmul_quant.cu", jobs["matmul_quant.cu"][1], changed)
+    for name, (ggml_type, slot) in registry().items():
+        macro = "HALF_KERNELS" if name == "f16" else "QUANT_KERNELS"
+        text = f'#include "{name}.cuh"\n#include "quant_kernels.cuh"\n{macro}({name}, {ggml_type}, {", ".join(map(str, slot))})\n'
+        jobs[f"{name}.cu"] = (f"{name}.cu", text, {})
     return jobs, headers
 
 
@@ -130,23 +132,21 @@ class Kernels:
         jobs, headers = sources()
         built = toolkit.compile_all(jobs, headers)
         self.chunk = chunk_bytes()
-        self.tiles = tiles(jobs["matmul_quant.cu"][1])
+        self.tiles = tiles()
         self.used = {}
-        for job, (_, used) in built.items():
-            if job.endswith(".cu"):
-                self.used.update({name: Resources(*one) for name, one in used.items()})
+        for _, used in built.values():
+            self.used.update({name: Resources(*one) for name, one in used.items()})
         code = {}
-        for job in ("gemv_quant.cu", "gemv_half.cu", "attention_decode.cu"):
+        for job in [*(f"{fmt}.cu" for fmt in FORMATS), "attention_decode.cu"]:
             code.update(sass.kernels(built[job][0]))
         products = TILE_ROWS * CHUNK_COLS
         self.gemv, self.matmul, self.attention = {}, {}, {}
         for fmt, size in self.chunk.items():
-            kernel = code["gemv_half" if fmt == "f16" else f"gemv_{fmt}"]
+            kernel = code[f"gemv_{fmt}"]
             self.gemv[fmt] = half_cost(kernel, size) if fmt == "f16" else cost(kernel, products, size)
-            tiled = sass.kernels(built[fmt][0])
             for tile in self.tiles:
                 stage_units = tile.slice_chunks * tile.rows * tile.column_warps // (tile.threads // 32 * TILE_ROWS)
-                self.matmul[fmt, tile.tokens] = cost(tiled[tile.name], products * tile.tokens, size, stage_units)
+                self.matmul[fmt, tile.tokens] = cost(code[f"matmul_{tile.tokens}_{fmt}"], products * tile.tokens, size, stage_units)
         for name, kernel in code.items():
             if match := re.fullmatch(r"attention_decode_(f16|q8)_(\d+)", name):
                 kv_type, dim = match[1], int(match[2])
@@ -159,7 +159,7 @@ class Kernels:
 
 
 def half_cost(kernel, size):
-    """gemv_half multiplies in f32, as it converts: a unit is told by its loads."""
+    """gemv_f16 multiplies in f32, as it converts: a unit is told by its loads."""
     body = kernel.iteration()
     units = 512 * sum(sass.is_streamed(one) for one in body) / size
     pipe, most = max(sass.pipe_cycles(body).items(), key=lambda item: item[1])

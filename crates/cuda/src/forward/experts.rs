@@ -107,7 +107,7 @@ impl Experts {
         let device: &Device = &gpu.device;
         Ok(Self {
             route: Route::new(gpu)?,
-            matmul: ExpertMatmul::new(gpu)?,
+            matmul: ExpertMatmul,
             sum: ExpertSum::new(gpu)?,
             logits: Floats::new(device, tokens * num_experts)?,
             routes: Buffer::new(device, 4 * sizes.route_words(), "routes to experts")?,

@@ -122,7 +122,7 @@ impl Latents {
         let (device, pairs) = (&gpu.device, sizes.pairs());
         let latents = Self {
             route: Route::new(gpu)?,
-            matmul: ExpertMatmul::new(gpu)?,
+            matmul: ExpertMatmul,
             num_heads,
             routes: Buffer::new(device, 4 * sizes.route_words(), "routes to heads")?,
             pairs: pairs.next_multiple_of(4),

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -49,10 +49,18 @@ impl fmt::Display for Summary {
 /// The kernels for a device.
 pub struct Kernels {
     device: Device,
-    files: Vec<Mutex<File>>,
-    /// Which file holds a kernel.
-    file_of: HashMap<String, usize>,
+    /// What it has for the device.
+    pack: Option<Pack>,
+    found: Mutex<Found>,
     summary: Summary,
+}
+
+/// The files that were found so far.
+#[derive(Default)]
+struct Found {
+    files: HashMap<&'static str, File>,
+    /// Which file holds a kernel.
+    file_of: HashMap<String, &'static str>,
 }
 
 /// A file's code, and the module once the driver has it.
@@ -62,18 +70,43 @@ enum File {
 }
 
 impl Kernels {
-    /// Finds all kernels for the device: in a pack, in the disk cache, or by compiling them.
+    /// Finds the kernels of [`SOURCES`] for the device: in a pack, in the disk cache, or by compiling them.
     ///
     /// # Errors
     /// [`CudaError::Kernels`] that says what to install or set.
     pub fn load(device: &Device) -> Result<Self, CudaError> {
-        let (found, summary) = find(device.arch())?;
-        tracing::debug!("kernels for {summary}");
-        let names =
-            found.iter().enumerate().flat_map(|(i, file)| file.kernels.iter().map(move |k| (k.name.clone(), i)));
-        let file_of = names.collect();
-        let files = found.into_iter().map(|file| Mutex::new(File::Found(file))).collect();
-        Ok(Self { device: device.clone(), files, file_of, summary })
+        let pack = Pack::find(|target| suits(target, device.arch()))?;
+        let mut kernels = Self { device: device.clone(), pack, found: Mutex::default(), summary: Summary::default() };
+        kernels.summary = kernels.require(&SOURCES.iter().collect::<Vec<_>>())?;
+        Ok(kernels)
+    }
+
+    /// Finds more kernels: those of these files that are not there yet.
+    ///
+    /// # Errors
+    /// [`CudaError::Kernels`] that says what to install or set.
+    pub(crate) fn require(&self, sources: &[&'static Source]) -> Result<Summary, CudaError> {
+        let mut found = self.found();
+        let missing: Vec<_> = sources.iter().copied().filter(|source| !found.files.contains_key(source.file)).collect();
+        let (compiled, summary) = find(self.device.arch(), self.pack.as_ref(), &missing)?;
+        if !missing.is_empty() {
+            tracing::debug!("kernels for {summary}");
+        }
+        for (source, file) in missing.into_iter().zip(compiled) {
+            found.file_of.extend(file.kernels.iter().map(|kernel| (kernel.name.clone(), source.file)));
+            found.files.insert(source.file, File::Found(file));
+        }
+        Ok(summary)
+    }
+
+    /// Whether a file's kernels are there.
+    pub(crate) fn has(&self, source: &Source) -> bool {
+        self.found().files.contains_key(source.file)
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        // A thread that panicked here left every state whole.
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A kernel by its name. The first one of a file loads that file (PTX is compiled by the driver then).
@@ -84,10 +117,9 @@ impl Kernels {
         // What is asked about the kernel next goes to the current context.
         self.device.bind()?;
         let missing = || CudaError::Kernels(format!("no file in kernels/ holds a kernel `{name}`"));
-        let file = *self.file_of.get(name).ok_or_else(missing)?;
-        // A thread that panicked here left either state whole.
-        let mut file = self.files[file].lock().unwrap_or_else(PoisonError::into_inner);
-        let module = match &mut *file {
+        let found = &mut *self.found();
+        let file = found.file_of.get(name).and_then(|file| found.files.get_mut(file)).ok_or_else(missing)?;
+        let module = match file {
             File::Loaded(module) => Arc::clone(module),
             File::Found(compiled) => {
                 let image = std::mem::take(&mut compiled.image);
@@ -125,23 +157,22 @@ fn refused(device: &Device, compiled: &Compiled, error: DriverError) -> CudaErro
     CudaError::Kernels(format!("cannot load kernels/{} for {}: {error}; {advice}", compiled.file, compiled.target))
 }
 
-/// Every file's code for the device, in the order of [`SOURCES`].
-fn find(arch: Arch) -> Result<(Vec<Compiled>, Summary), CudaError> {
+/// Every file's code for the device, in the order of `sources`.
+fn find(arch: Arch, pack: Option<&Pack>, sources: &[&'static Source]) -> Result<(Vec<Compiled>, Summary), CudaError> {
     let started = Instant::now();
-    let pack = Pack::find(|target| suits(target, arch))?;
     let mut found: Vec<Option<Compiled>> =
-        SOURCES.iter().map(|source| pack.as_ref().and_then(|pack| from_pack(pack, source, arch)).cloned()).collect();
-    let missing: Vec<usize> = (0..SOURCES.len()).filter(|i| found[*i].is_none()).collect();
-    let mut summary = Summary { num_packed: SOURCES.len() - missing.len(), ..Summary::default() };
+        sources.iter().map(|source| pack.and_then(|pack| from_pack(pack, source, arch)).cloned()).collect();
+    let missing: Vec<usize> = (0..sources.len()).filter(|i| found[*i].is_none()).collect();
+    let mut summary = Summary { num_packed: sources.len() - missing.len(), ..Summary::default() };
     if !missing.is_empty() {
-        let nvrtc = Nvrtc::find().map_err(|error| no_kernels(pack.as_ref(), arch, &error))?;
+        let nvrtc = Nvrtc::find().map_err(|error| no_kernels(pack, arch, &error))?;
         let compiler = Compiler::new(nvrtc, Cache::of_user(), Worker::own());
         summary.nvrtc = Some(compiler.nvrtc().version());
         let target = match arch {
             Arch::Native(number) => compiler.nvrtc().target_for(number)?,
             Arch::Forced75 => Target::Ptx(75),
         };
-        let jobs: Vec<Job> = missing.iter().map(|i| Job { source: &SOURCES[*i], target }).collect();
+        let jobs: Vec<Job> = missing.iter().map(|i| Job { source: sources[*i], target }).collect();
         for (i, built) in missing.into_iter().zip(compiler.build(&jobs)?) {
             *(if built.cached { &mut summary.num_cached } else { &mut summary.num_compiled }) += 1;
             found[i] = Some(built.compiled);

@@ -1,4 +1,4 @@
-//! Kernels from source to launchable: `kernels/*.cu` inside this binary, NVRTC, the disk cache, packs.
+//! Kernels from source to launchable: `kernels/` inside this binary, NVRTC, the disk cache, packs.
 //!
 //! [`Kernels::load`] takes each file from the first place that has it: a pack made by `llcuda kernels build` (users
 //! need nothing but the driver), the disk cache, NVRTC. What a pack or the cache holds is used only when its key (a
@@ -26,5 +26,6 @@ pub(crate) use note::Note;
 pub use nvrtc::Nvrtc;
 pub use pack::Pack;
 pub use ptxas::KernelResources;
-pub use sources::{SOURCES, Source};
+pub(crate) use sources::{Header, MIXED};
+pub use sources::{SOURCES, Source, all_sources};
 pub use target::Target;

@@ -1,6 +1,7 @@
 //! The kernels' sources, inside this binary.
 
 use super::{Target, hash::hash};
+use crate::repack::FORMATS;
 
 /// A file that is compiled by itself.
 #[derive(Debug)]
@@ -11,7 +12,7 @@ pub struct Source {
     pub text: &'static str,
 }
 
-/// A header in `kernels/include/`.
+/// A header in `kernels/include/` or `kernels/formats/`.
 #[derive(Debug)]
 pub(crate) struct Header {
     /// The name that `#include` says.
@@ -28,19 +29,13 @@ macro_rules! table {
     };
 }
 
-/// Every `kernels/*.cu`.
+/// Every `kernels/*.cu` that any model may need.
 pub const SOURCES: &[Source] = table!(Source in "kernels":
     "attention.cu"
     "attention_decode.cu"
     "attention_prefill.cu"
-    "dequant_quant.cu"
     "gated_act.cu"
-    "gemv_half.cu"
-    "gemv_quant.cu"
     "matmul_init.cu"
-    "matmul_quant.cu"
-    "matmul_repack.cu"
-    "moe_matmul.cu"
     "moe_route.cu"
     "norm.cu"
     "quantize_act.cu"
@@ -49,8 +44,19 @@ pub const SOURCES: &[Source] = table!(Source in "kernels":
     "sampling.cu"
 );
 
+/// Products of several formats in one launch, for models that mix them.
+pub(crate) static MIXED: Source = Source {
+    file: "matmul_mixed.cu",
+    text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../kernels/matmul_mixed.cu")),
+};
+
+/// Everything that is compiled: [`SOURCES`], and what only models of certain formats need.
+pub fn all_sources() -> impl Iterator<Item = &'static Source> {
+    SOURCES.iter().chain([&MIXED]).chain(FORMATS.iter().map(|format| &format.source))
+}
+
 /// Every `kernels/include/*.cuh`.
-pub(crate) const HEADERS: &[Header] = table!(Header in "kernels/include":
+const HEADERS: &[Header] = table!(Header in "kernels/include":
     "act_out.cuh"
     "attention.cuh"
     "attention_fragment.cuh"
@@ -58,15 +64,27 @@ pub(crate) const HEADERS: &[Header] = table!(Header in "kernels/include":
     "attention_mma.cuh"
     "attention_split.cuh"
     "attention_stage.cuh"
+    "half_gemv.cuh"
+    "half_repack.cuh"
     "kv_cache.cuh"
     "mma.cuh"
+    "moe_matmul.cuh"
     "quant_act.cuh"
+    "quant_bits.cuh"
+    "quant_dequant.cuh"
     "quant_dot.cuh"
     "quant_formats.cuh"
+    "quant_gemv.cuh"
+    "quant_kernels.cuh"
+    "quant_matmul.cuh"
+    "quant_planes.cuh"
+    "quant_repack.cuh"
+    "quant_scales.cuh"
     "quant_segment.cuh"
     "quant_sums.cuh"
     "quant_tile.cuh"
     "quant_wide.cuh"
+    "quant_words.cuh"
     "reduce.cuh"
     "rope.cuh"
     "sampling.cuh"
@@ -76,11 +94,15 @@ pub(crate) const HEADERS: &[Header] = table!(Header in "kernels/include":
     "wgmma.cuh"
 );
 
+fn headers() -> impl Iterator<Item = &'static Header> {
+    HEADERS.iter().chain(FORMATS.iter().map(|format| &format.header))
+}
+
 impl Source {
     /// The source of that name.
     #[must_use]
     pub fn named(file: &str) -> Option<&'static Self> {
-        SOURCES.iter().find(|source| source.file == file)
+        all_sources().find(|source| source.file == file)
     }
 
     /// The headers it includes, directly or through others, each once.
@@ -88,7 +110,7 @@ impl Source {
         let mut found: Vec<&Header> = Vec::new();
         let mut open = vec![self.text];
         while let Some(text) = open.pop() {
-            for header in HEADERS.iter().filter(|header| includes(text, header.file)) {
+            for header in headers().filter(|header| includes(text, header.file)) {
                 if !found.iter().any(|known| known.file == header.file) {
                     found.push(header);
                     open.push(header.text);
@@ -135,7 +157,8 @@ pub(crate) fn options(target: Target) -> Vec<String> {
 mod tests {
     use std::path::Path;
 
-    use super::{HEADERS, SOURCES, Source, Target};
+    use super::{HEADERS, MIXED, SOURCES, Source, Target, all_sources, headers};
+    use crate::repack::FORMATS;
 
     fn files(folder: &str, ending: &str) -> Vec<String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
@@ -150,18 +173,22 @@ mod tests {
 
     #[test]
     fn the_tables_are_the_folders() {
-        let sources: Vec<&str> = SOURCES.iter().map(|source| source.file).collect();
+        let mut sources: Vec<&str> = SOURCES.iter().chain([&MIXED]).map(|source| source.file).collect();
+        sources.sort_unstable();
         assert_eq!(sources, files("kernels", ".cu"), "SOURCES (left), kernels/*.cu (right)");
         let headers: Vec<&str> = HEADERS.iter().map(|header| header.file).collect();
         assert_eq!(headers, files("kernels/include", ".cuh"), "HEADERS (left), kernels/include/*.cuh (right)");
+        let mut formats: Vec<&str> = FORMATS.iter().map(|format| format.header.file).collect();
+        formats.sort_unstable();
+        assert_eq!(formats, files("kernels/formats", ".cuh"), "the registry (left), kernels/formats/*.cuh (right)");
     }
 
     #[test]
     fn every_include_is_a_header_of_ours() {
-        let texts = SOURCES.iter().map(|s| (s.file, s.text)).chain(HEADERS.iter().map(|h| (h.file, h.text)));
+        let texts = all_sources().map(|s| (s.file, s.text)).chain(headers().map(|h| (h.file, h.text)));
         for (file, text) in texts {
             for line in text.lines().filter(|line| line.trim_start().starts_with("#include")) {
-                let known = HEADERS.iter().any(|header| super::includes(line, header.file));
+                let known = headers().any(|header| super::includes(line, header.file));
                 assert!(known, "{file}: `{line}` names no header in kernels/include (write it on a line of its own)");
             }
         }
@@ -170,10 +197,10 @@ mod tests {
     #[test]
     fn keys_tell_files_and_targets_apart() {
         let mut keys: Vec<u128> =
-            SOURCES.iter().flat_map(|source| Target::PACKED.map(|target| source.key(target))).collect();
+            all_sources().flat_map(|source| Target::PACKED.map(|target| source.key(target))).collect();
         keys.sort_unstable();
         keys.dedup();
-        assert_eq!(keys.len(), SOURCES.len() * Target::PACKED.len());
+        assert_eq!(keys.len(), all_sources().count() * Target::PACKED.len());
     }
 
     #[test]

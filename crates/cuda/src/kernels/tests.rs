@@ -6,7 +6,9 @@ use std::{
     sync::OnceLock,
 };
 
-use super::{Cache, Compiled, Compiler, Job, KernelResources, Nvrtc, SOURCES, Source, Target, Worker, compile_job};
+use super::{
+    Cache, Compiled, Compiler, Job, KernelResources, Nvrtc, SOURCES, Source, Target, Worker, all_sources, compile_job,
+};
 
 /// Shared memory of a block on the T4, in bytes.
 const T4_SHARED_BYTES: u32 = 64 * 1024;
@@ -76,7 +78,7 @@ fn all_compiled() -> Option<&'static [Compiled]> {
         let compiler = Compiler::new(nvrtc()?, Cache::at(target_folder().join("kernel-cache")), own_worker());
         let targets = [Target::Cubin(75), Target::Cubin(90), Target::Ptx(75)];
         let jobs: Vec<Job> =
-            targets.iter().flat_map(|target| SOURCES.iter().map(|source| Job { source, target: *target })).collect();
+            targets.iter().flat_map(|target| all_sources().map(|source| Job { source, target: *target })).collect();
         let built = compiler.build(&jobs).unwrap_or_else(|error| panic!("{error}"));
         Some(built.into_iter().map(|built| built.compiled).collect())
     };

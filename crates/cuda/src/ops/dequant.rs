@@ -2,9 +2,8 @@
 
 use crate::{
     Device,
-    device::{DevicePtr, Kernel, KernelArgs, Launch, Span},
+    device::{DevicePtr, KernelArgs, Launch, Span},
     error::CudaError,
-    gpu::Gpu,
 };
 
 use super::matmul::{Matrix, Planes};
@@ -15,11 +14,9 @@ const TILE_ROWS: usize = 16;
 /// Warps of a block, each with a chunk of 128 columns.
 const WARPS: usize = 8;
 
-/// The kernel that brings weights to f16.
-#[derive(Debug)]
-pub struct Dequant {
-    kernel: Kernel,
-}
+/// Brings weights to f16, with the kernel of their format.
+#[derive(Clone, Copy, Debug)]
+pub struct Dequant;
 
 /// The kernels' `DequantArgs`.
 #[repr(C)]
@@ -32,13 +29,12 @@ pub(super) struct DequantArgs {
     rows: u32,
     cols: u32,
     chunks: u32,
-    format: u32,
     first_tile: u32,
     factor: f32,
     num_chosen: u32,
 }
 
-// SAFETY: `DequantArgs` of kernels/dequant_quant.cu.
+// SAFETY: `DequantArgs` of kernels/include/quant_dequant.cuh.
 unsafe impl KernelArgs for DequantArgs {}
 
 impl DequantArgs {
@@ -52,7 +48,6 @@ impl DequantArgs {
             rows: layout.rows as u32,
             cols: layout.cols as u32,
             chunks: layout.chunks as u32,
-            format: layout.format.id(),
             first_tile: first_tile as u32,
             factor: 1.0,
             num_chosen: 0,
@@ -67,20 +62,12 @@ impl DequantArgs {
 }
 
 impl Dequant {
-    /// Looks the kernel up.
-    ///
-    /// # Errors
-    /// [`CudaError`] when it cannot be loaded.
-    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
-        Ok(Self { kernel: gpu.kernels.get("dequant_f16")? })
-    }
-
     /// Queues one launch: rows `first_row ..` of the matrix, as many whole rows as `out` `[rows, cols]` f16 has (at most
     /// to the matrix's end). The values are those that products of several tokens multiply by.
     ///
     /// # Errors
     /// [`CudaError::Shape`] when the rows are not whole tiles of 16 or `out` is misaligned, [`CudaError::Driver`].
-    pub fn run(&self, device: &Device, matrix: &Matrix, first_row: usize, out: Span<u16>) -> Result<(), CudaError> {
+    pub fn run(self, device: &Device, matrix: &Matrix, first_row: usize, out: Span<u16>) -> Result<(), CudaError> {
         let rows = (out.len() / matrix.cols()).min(matrix.rows().saturating_sub(first_row));
         let ends_tile = rows.is_multiple_of(TILE_ROWS) || first_row + rows == matrix.rows();
         if rows == 0 || !first_row.is_multiple_of(TILE_ROWS) || !ends_tile || !out.ptr().0.is_multiple_of(16) {
@@ -90,7 +77,7 @@ impl Dequant {
         let grid = [(args.chunks as usize).div_ceil(WARPS) as u32, rows.div_ceil(TILE_ROWS) as u32, 1];
         let launch = Launch { grid, block: 32 * WARPS as u32, shared_bytes: 0 };
         // SAFETY: `out` holds the rows; the planes are the matrix's.
-        unsafe { self.kernel.launch(device, launch, &args) }
+        unsafe { matrix.kernels().dequant.launch(device, launch, &args) }
     }
 }
 
@@ -100,6 +87,6 @@ mod tests {
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernels() {
-        assert_eq!((size_of::<DequantArgs>(), std::mem::offset_of!(DequantArgs, first_tile)), (88, 72));
+        assert_eq!((size_of::<DequantArgs>(), std::mem::offset_of!(DequantArgs, first_tile)), (80, 68));
     }
 }

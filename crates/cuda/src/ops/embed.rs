@@ -2,9 +2,8 @@
 
 use crate::{
     Device,
-    device::{Kernel, Launch, Span},
+    device::{Launch, Span},
     error::CudaError,
-    gpu::Gpu,
 };
 
 use super::{dequant::DequantArgs, matmul::Matrix};
@@ -13,11 +12,9 @@ const OP: &str = "embed";
 /// Added to an id: it is not a row of the matrix but a place in [`EmbedCall::chosen`], where the row stands.
 pub const CHOSEN: u32 = 1 << 31;
 
-/// The kernel of the lookup.
-#[derive(Debug)]
-pub struct Embed {
-    kernel: Kernel,
-}
+/// The lookup, with the kernel of the matrix's format.
+#[derive(Clone, Copy, Debug)]
+pub struct Embed;
 
 /// One lookup.
 #[derive(Clone, Copy)]
@@ -36,19 +33,11 @@ pub struct EmbedCall<'a> {
 }
 
 impl Embed {
-    /// Looks the kernel up.
-    ///
-    /// # Errors
-    /// [`CudaError`] when it cannot be loaded.
-    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
-        Ok(Self { kernel: gpu.kernels.get("dequant_rows_f32")? })
-    }
-
     /// Queues one launch.
     ///
     /// # Errors
     /// [`CudaError::Shape`] when `out` is too short, [`CudaError::Driver`] when the launch is refused.
-    pub fn run(&self, device: &Device, call: &EmbedCall<'_>) -> Result<(), CudaError> {
+    pub fn run(self, device: &Device, call: &EmbedCall<'_>) -> Result<(), CudaError> {
         let EmbedCall { matrix, ids, chosen, out, factor } = *call;
         let needed = ids.len() * matrix.cols();
         if out.len() < needed {
@@ -63,6 +52,6 @@ impl Embed {
         let args = DequantArgs::rows(matrix, out.ptr(), (ids, chosen), factor);
         let launch = Launch { grid: [ids.len() as u32, 1, 1], block: 128, shared_bytes: 0 };
         // SAFETY: `out` has room for every row; the kernel skips ids beyond the matrix.
-        unsafe { self.kernel.launch(device, launch, &args) }
+        unsafe { matrix.kernels().rows.launch(device, launch, &args) }
     }
 }

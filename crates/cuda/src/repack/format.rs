@@ -1,26 +1,15 @@
 //! The formats that the matrix kernels read.
 
+use std::fmt;
+
 use quant::GgmlType;
 
-/// How a matrix lies on the device. The numbers are `QuantFormat`'s in `kernels/include/quant_formats.cuh`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum PlaneFormat {
-    /// [`GgmlType::Q4_K`].
-    Q4K = 0,
-    /// [`GgmlType::Q5_K`].
-    Q5K = 1,
-    /// [`GgmlType::Q6_K`].
-    Q6K = 2,
-    /// [`GgmlType::Q8_0`].
-    Q8 = 3,
-    /// [`GgmlType::Q4_0`].
-    Q4 = 4,
-    /// [`GgmlType::Q5_0`].
-    Q5 = 5,
-    /// f16, made from [`GgmlType::F16`], [`GgmlType::BF16`] or [`GgmlType::F32`].
-    Half = 6,
-}
+use super::registry::{FORMATS, FormatSpec, KernelNames, PlaneBytes};
+use crate::kernels::Source;
+
+/// How a matrix lies on the device: a line of the registry.
+#[derive(Clone, Copy)]
+pub struct PlaneFormat(&'static FormatSpec);
 
 /// What a matrix is multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,80 +20,81 @@ pub enum ActivationKind {
     Half,
 }
 
-/// Bytes of each plane in one chunk (16 rows, 128 columns).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ChunkBytes {
-    pub(crate) low: usize,
-    pub(crate) high: usize,
-    pub(crate) scale: usize,
-    pub(crate) super_scale: usize,
-}
-
 impl PlaneFormat {
     /// Every format.
-    pub const ALL: [Self; 7] = [Self::Q4K, Self::Q5K, Self::Q6K, Self::Q8, Self::Q4, Self::Q5, Self::Half];
-
-    /// The format that holds tensors of a file's type, if there is one.
-    #[must_use]
-    pub fn of(ggml_type: GgmlType) -> Option<Self> {
-        Some(match ggml_type {
-            GgmlType::Q4_K => Self::Q4K,
-            GgmlType::Q5_K => Self::Q5K,
-            GgmlType::Q6_K => Self::Q6K,
-            GgmlType::Q8_0 => Self::Q8,
-            GgmlType::Q4_0 => Self::Q4,
-            GgmlType::Q5_0 => Self::Q5,
-            GgmlType::F16 | GgmlType::BF16 | GgmlType::F32 => Self::Half,
-            _ => return None,
-        })
+    pub fn all() -> impl Iterator<Item = Self> {
+        FORMATS.iter().map(Self)
     }
 
-    /// The number the kernels know it by.
+    /// The format that holds tensors of a file's type, if there is one. BF16 and F32 become F16.
+    #[must_use]
+    pub fn of(ggml_type: GgmlType) -> Option<Self> {
+        let held = match ggml_type {
+            GgmlType::BF16 | GgmlType::F32 => GgmlType::F16,
+            other => other,
+        };
+        FORMATS.iter().find(|spec| spec.ggml_type == held).map(Self)
+    }
+
+    /// The number the kernels know it by: its type's in GGUF files.
     #[must_use]
     pub fn id(self) -> u32 {
-        self as u32
+        self.0.ggml_type.id()
+    }
+
+    /// The type it holds.
+    #[must_use]
+    pub fn ggml_type(self) -> GgmlType {
+        self.0.ggml_type
     }
 
     /// The format's name in kernels and tables.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Q4K => "q4_k",
-            Self::Q5K => "q5_k",
-            Self::Q6K => "q6_k",
-            Self::Q8 => "q8_0",
-            Self::Q4 => "q4_0",
-            Self::Q5 => "q5_0",
-            Self::Half => "f16",
-        }
+        self.0.name
+    }
+
+    /// Whether it is f16.
+    #[must_use]
+    pub fn is_half(self) -> bool {
+        self.0.ggml_type == GgmlType::F16
     }
 
     /// What matrices of this format are multiplied with.
     #[must_use]
     pub fn activation(self) -> ActivationKind {
-        if self == Self::Half { ActivationKind::Half } else { ActivationKind::Int8 }
+        if self.is_half() { ActivationKind::Half } else { ActivationKind::Int8 }
     }
 
     /// Columns must be a multiple of this.
     #[must_use]
     pub fn block_len(self) -> usize {
-        match self {
-            Self::Q4K | Self::Q5K | Self::Q6K => 256,
-            Self::Q8 | Self::Q4 | Self::Q5 => 32,
-            Self::Half => 4,
-        }
+        self.0.block_len
     }
 
-    pub(crate) fn chunk_bytes(self) -> ChunkBytes {
-        let (low, high, scale, super_scale) = match self {
-            Self::Q4K => (1024, 0, 128, 0),
-            Self::Q5K => (1024, 256, 128, 0),
-            Self::Q6K => (1024, 512, 128, 16),
-            Self::Q8 => (2048, 0, 128, 0),
-            Self::Q4 => (1024, 0, 128, 0),
-            Self::Q5 => (1024, 256, 128, 0),
-            Self::Half => (4096, 0, 0, 0),
-        };
-        ChunkBytes { low, high, scale, super_scale }
+    pub(crate) fn planes(self) -> PlaneBytes {
+        self.0.planes
+    }
+
+    pub(crate) fn kernel_names(self) -> &'static KernelNames {
+        &self.0.kernels
+    }
+
+    pub(crate) fn source(self) -> &'static Source {
+        &self.0.source
+    }
+}
+
+impl PartialEq for PlaneFormat {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for PlaneFormat {}
+
+impl fmt::Debug for PlaneFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

@@ -2,7 +2,7 @@
 
 use quant::GgmlType;
 
-use super::{PlaneFormat, format::ChunkBytes};
+use super::{FORMATS, PlaneFormat};
 
 /// Rows of a tile: the M side of the tensor-core instructions.
 pub(super) const TILE_ROWS: usize = 16;
@@ -42,9 +42,7 @@ pub struct PlaneLayout {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// No kernel reads the type.
-    #[error(
-        "no GPU kernel multiplies {0} weights yet; use a file in Q4_K, Q5_K, Q6_K, Q8_0, Q4_0, Q5_0, F16, BF16 or F32"
-    )]
+    #[error("no GPU kernel multiplies {0} weights; use a file in {names}, BF16 or F32", names = type_names())]
     Type(GgmlType),
     /// The shape is empty, too large, or blocks do not divide its rows.
     #[error(
@@ -75,11 +73,11 @@ impl PlaneLayout {
             return Err(LayoutError::Shape { ggml_type, rows, cols, block_len });
         }
         let (tiles, chunks) = (rows.div_ceil(TILE_ROWS), cols.div_ceil(CHUNK_COLS));
-        let ChunkBytes { low, high, scale, super_scale } = format.chunk_bytes();
-        let plane = |chunk_bytes: usize| (tiles * chunks * chunk_bytes).next_multiple_of(PLANE_ALIGN);
-        let high_at = plane(low);
-        let scale_at = high_at + plane(high);
-        let super_at = scale_at + plane(scale);
+        let bytes = format.planes();
+        let plane = |slot_bytes: usize| (tiles * (chunks / bytes.span) * slot_bytes).next_multiple_of(PLANE_ALIGN);
+        let high_at = plane(bytes.low);
+        let scale_at = high_at + plane(bytes.high);
+        let super_at = scale_at + plane(bytes.scale);
         Ok(Self {
             ggml_type,
             format,
@@ -91,7 +89,7 @@ impl PlaneLayout {
             high: high_at,
             scale: scale_at,
             super_scale: super_at,
-            num_bytes: super_at + plane(super_scale),
+            num_bytes: super_at + plane(bytes.super_scale),
         })
     }
 
@@ -110,7 +108,11 @@ impl PlaneLayout {
     /// Bytes a kernel reads to go through the matrix once.
     #[must_use]
     pub fn read_bytes(&self) -> usize {
-        let ChunkBytes { low, high, scale, super_scale } = self.format.chunk_bytes();
-        self.tiles * self.chunks * (low + high + scale + super_scale)
+        let bytes = self.format.planes();
+        self.tiles * (self.chunks / bytes.span) * bytes.total()
     }
+}
+
+fn type_names() -> String {
+    FORMATS.iter().map(|spec| spec.ggml_type.name()).collect::<Vec<_>>().join(", ")
 }

@@ -1,17 +1,16 @@
-//! The device layout of weights: which planes a matrix has, where they lie, and the host's reference of what they hold.
+//! The device layout of weights: which planes a matrix has and where they lie.
 //!
-//! `kernels/include/quant_formats.cuh` draws the layout; `kernels/matmul_repack.cu` fills it on the device from a file's
-//! blocks. What [`pack`] writes and [`value`] reads is the specification of both.
+//! `kernels/include/quant_planes.cuh` draws the layout. A type is one file in `kernels/formats`, which says how its rows lie
+//! in a file and which planes its weights become, and one line of the registry.
 
-mod blocks;
 mod format;
-mod host;
 mod layout;
+mod registry;
 
 pub use format::{ActivationKind, PlaneFormat};
-pub use host::{pack, value};
 pub(crate) use layout::CHUNK_COLS;
 pub use layout::{LayoutError, PlaneLayout};
+pub(crate) use registry::{FORMATS, KernelNames, MIXED_PRODUCTS, ProductNames};
 
 #[cfg(test)]
 mod tests;

@@ -112,7 +112,7 @@ impl MatmulCall<'_> {
     }
 
     pub(super) fn has_halves(&self) -> bool {
-        self.segments.iter().any(|segment| segment.matrix.format() == PlaneFormat::Half)
+        self.segments.iter().any(|segment| segment.matrix.format().is_half())
     }
 }
 

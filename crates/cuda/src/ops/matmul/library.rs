@@ -21,7 +21,6 @@ const TILE_ROWS: usize = 16;
 /// cuBLAS, and what prepares its inputs.
 pub(super) struct Library {
     cublas: Cublas,
-    dequant: Dequant,
     init: Kernel,
     scratch: Buffer,
 }
@@ -45,7 +44,6 @@ impl Library {
         let Some(cublas) = Cublas::load(&gpu.device)? else { return Ok(None) };
         Ok(Some(Self {
             cublas,
-            dequant: Dequant::new(gpu)?,
             init: gpu.kernels.get("matmul_init")?,
             scratch: Buffer::new(&gpu.device, SCRATCH_BYTES, "weights in f16")?,
         }))
@@ -72,7 +70,7 @@ impl Library {
         let panel = panel_rows(cols).min(rows);
         for first in (0..rows).step_by(panel) {
             let num_rows = panel.min(rows - first);
-            self.dequant.run(device, segment.matrix, first, self.scratch.span(0, num_rows * cols))?;
+            Dequant.run(device, segment.matrix, first, self.scratch.span(0, num_rows * cols))?;
             let gemm = Gemm {
                 weights: self.scratch.ptr(),
                 x: call.act.half,

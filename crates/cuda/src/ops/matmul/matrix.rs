@@ -6,11 +6,16 @@ use crate::{
     gpu::Gpu,
     repack::{PlaneFormat, PlaneLayout},
 };
+use std::sync::Arc;
+
+use super::FormatKernels;
 
 /// A matrix `[rows, cols]` of weights in the kernels' layout.
 pub struct Matrix {
     layout: PlaneLayout,
     buffer: Buffer,
+    /// Those that read it.
+    kernels: Arc<FormatKernels>,
 }
 
 /// The kernels' `QuantPlanes`: where each plane starts.
@@ -27,9 +32,10 @@ impl Matrix {
     /// Memory for a matrix, all zeros.
     ///
     /// # Errors
-    /// [`CudaError::OutOfMemory`].
+    /// [`CudaError::OutOfMemory`], [`CudaError::Kernels`].
     pub(super) fn new(gpu: &Gpu, layout: PlaneLayout) -> Result<Self, CudaError> {
-        Ok(Self { layout, buffer: Buffer::new(&gpu.device, layout.num_bytes, "weights")? })
+        let kernels = gpu.format(layout.format)?;
+        Ok(Self { layout, buffer: Buffer::new(&gpu.device, layout.num_bytes, "weights")?, kernels })
     }
 
     /// Shape and format.
@@ -54,6 +60,11 @@ impl Matrix {
     #[must_use]
     pub fn format(&self) -> PlaneFormat {
         self.layout.format
+    }
+
+    /// The kernels that read it.
+    pub(crate) fn kernels(&self) -> &FormatKernels {
+        &self.kernels
     }
 
     pub(crate) fn planes(&self) -> Planes {

@@ -1,9 +1,10 @@
-//! Products of activations and weights, by the number of tokens: one token reads weights at the speed of memory (`gemv_*`),
-//! up to 64 decode each weight once for all of them (`matmul_T`), many go to cuBLAS where it is installed.
+//! Products of activations and weights, by the number of tokens: one token reads weights at the speed of memory (`gemv_F`),
+//! up to 64 decode each weight once for all of them (`matmul_T_F`), many go to cuBLAS where it is installed.
 
 mod args;
 mod call;
 mod cublas;
+mod kernels;
 mod library;
 mod matrix;
 mod plan;
@@ -15,7 +16,7 @@ mod workspace;
 
 use crate::{
     Device,
-    device::{DevicePtr, Kernel, Launch},
+    device::{DevicePtr, Launch},
     error::CudaError,
     gpu::Gpu,
     repack::PlaneFormat,
@@ -24,6 +25,7 @@ use crate::{
 pub use crate::repack::ActivationKind;
 pub use args::MAX_SEGMENTS;
 pub use call::{MatmulCall, Segment};
+pub(crate) use kernels::FormatKernels;
 pub use matrix::Matrix;
 pub(super) use matrix::Planes;
 pub use quantize::QuantizeAct;
@@ -31,8 +33,9 @@ pub use upload::Uploader;
 
 use args::{MatmulArgs, SegmentArgs};
 use call::refuse;
+use kernels::{Gemv, Products, is_mixable};
 use library::Library;
-use plan::{MAX_GEMV_WARPS, gemv_blocks, gemv_ring_bytes, gemv_warps};
+use plan::{gemv_blocks, gemv_warps};
 pub use tile::Measured;
 use tile::Tiles;
 use workspace::Workspace;
@@ -42,66 +45,27 @@ const OP: &str = "matmul";
 const LIBRARY_TOKENS: usize = 96;
 /// The same on sm_90, whose own kernels are faster.
 const LIBRARY_TOKENS_SM_90: usize = 384;
-/// Chunks of 128 columns of a unit of the matrix-vector kernels.
-const GEMV_UNIT_CHUNKS: usize = 2;
 
-/// The kernels of products, and their memory.
+/// The kernels of products, and their memory. Matrices bring those of their formats.
 pub struct Matmul {
-    /// By [`PlaneFormat::id`].
-    gemv: [Gemv; 7],
-    gemv_mixed: Gemv,
+    /// Where the model has matrices of several formats.
+    mixed: Option<Products>,
     tiles: Tiles,
     library: Option<Library>,
     library_tokens: usize,
     num_sms: usize,
 }
 
-/// A matrix-vector kernel and how many of its blocks run at a time on a multiprocessor, by the number of their warps.
-struct Gemv {
-    kernel: Kernel,
-    /// Dynamic shared memory of a warp.
-    ring_bytes: u32,
-    blocks_per_sm: [u32; MAX_GEMV_WARPS],
-}
-
-impl Gemv {
-    /// The kernel for matrices of these formats.
-    fn new(gpu: &Gpu, name: &'static str, formats: &[PlaneFormat]) -> Result<Self, CudaError> {
-        let kernel = gpu.kernels.get(name)?;
-        let has_rings = gpu.device.arch().number() >= 80;
-        let ring_bytes = formats.iter().copied().map(gemv_ring_bytes).max().filter(|_| has_rings).unwrap_or(0) as u32;
-        let limit = gpu.device.info().max_shared_bytes as u32;
-        let mut blocks_per_sm = [0; MAX_GEMV_WARPS];
-        for (warps, blocks) in (1..).zip(&mut blocks_per_sm) {
-            // The kernels' sums take a little as well.
-            if warps * ring_bytes + 2048 <= limit {
-                kernel.allow_shared_bytes(warps * ring_bytes)?;
-                *blocks = kernel.blocks_per_sm(32 * warps, warps * ring_bytes)?;
-            }
-        }
-        Ok(Self { kernel, ring_bytes, blocks_per_sm })
-    }
-}
-
 impl Matmul {
-    /// Looks the kernels up and takes their memory. `library` says whether cuBLAS may be used where it is installed.
+    /// Takes the memory of products; `library` says whether cuBLAS may be used where it is installed. Made after the model's
+    /// matrices: which formats they have decides on the kernels.
     ///
     /// # Errors
     /// [`CudaError`] when kernels cannot be loaded or memory does not suffice.
     pub fn new(gpu: &Gpu, library: bool) -> Result<Self, CudaError> {
-        let get = |name, format: PlaneFormat| Gemv::new(gpu, name, &[format]);
         let arch = gpu.device.arch().number();
         Ok(Self {
-            gemv: [
-                get("gemv_q4_k", PlaneFormat::Q4K)?,
-                get("gemv_q5_k", PlaneFormat::Q5K)?,
-                get("gemv_q6_k", PlaneFormat::Q6K)?,
-                get("gemv_q8_0", PlaneFormat::Q8)?,
-                get("gemv_q4_0", PlaneFormat::Q4)?,
-                get("gemv_q5_0", PlaneFormat::Q5)?,
-                get("gemv_half", PlaneFormat::Half)?,
-            ],
-            gemv_mixed: Gemv::new(gpu, "gemv_mixed", &PlaneFormat::ALL)?,
+            mixed: Products::mixed(gpu)?,
             tiles: Tiles::new(gpu)?,
             library_tokens: if arch == 90 { LIBRARY_TOKENS_SM_90 } else { LIBRARY_TOKENS },
             library: if library { Library::load(gpu)? } else { None },
@@ -125,7 +89,7 @@ impl Matmul {
     /// else in f16.
     #[must_use]
     pub fn activation_kind(&self, matrices: &[&Matrix], tokens: usize) -> ActivationKind {
-        let quantized = matrices.iter().all(|matrix| matrix.format() != PlaneFormat::Half);
+        let quantized = matrices.iter().all(|matrix| !matrix.format().is_half());
         if tokens == 1 && quantized { ActivationKind::Int8 } else { ActivationKind::Half }
     }
 
@@ -139,33 +103,41 @@ impl Matmul {
         }
         call.check()?;
         let int8 = call.act.q8.q != DevicePtr::NULL;
-        if call.tokens == 1 && int8 && !call.has_halves() {
-            return self.gemv(device, call);
-        }
-        if call.act.half == DevicePtr::NULL {
+        let use_int8 = call.tokens == 1 && int8 && !call.has_halves();
+        if !use_int8 && call.act.half == DevicePtr::NULL {
             return refuse(format!("{} tokens with int8 inputs only; f16 ones are needed", call.tokens));
         }
-        if call.tokens == 1 && call.common_format() == Some(PlaneFormat::Half) {
-            return self.gemv(device, call);
+        if let Some(library) = self.library.as_ref().filter(|library| library.takes(call.cols()))
+            && call.tokens >= self.library_tokens
+        {
+            return library.run(device, call);
         }
-        match &self.library {
-            Some(library) if call.tokens >= self.library_tokens && library.takes(call.cols()) => {
-                library.run(device, call)
-            }
-            _ => self.tile(device, call),
+        let Some(products) = self.products(call) else { return self.run_apart(device, call) };
+        let all_halves = call.common_format().is_some_and(PlaneFormat::is_half);
+        if use_int8 || (call.tokens == 1 && all_halves) {
+            self.gemv(device, call, &products.gemv)
+        } else {
+            self.tile(device, call, products)
         }
     }
 
-    fn gemv(&self, device: &Device, call: &MatmulCall<'_>) -> Result<(), CudaError> {
+    /// The kernels that take all matrices of a call in one launch.
+    fn products<'a>(&'a self, call: &MatmulCall<'a>) -> Option<&'a Products> {
+        if call.common_format().is_some() {
+            return Some(&call.segments[0].matrix.kernels().products);
+        }
+        self.mixed.as_ref().filter(|_| call.segments.iter().all(|segment| is_mixable(segment.matrix.format())))
+    }
+
+    /// Neighbours of the same format in a launch of their own.
+    fn run_apart(&self, device: &Device, call: &MatmulCall<'_>) -> Result<(), CudaError> {
+        let mut parts = call.segments.chunk_by(|a, b| a.matrix.format() == b.matrix.format());
+        parts.try_for_each(|segments| self.run(device, &MatmulCall { segments, ..*call }))
+    }
+
+    fn gemv(&self, device: &Device, call: &MatmulCall<'_>, gemv: &Gemv) -> Result<(), CudaError> {
         let (args, blocks) = self.args(call, gemv_blocks);
-        let (gemv, unit_chunks) = match call.common_format() {
-            Some(format @ (PlaneFormat::Q4K | PlaneFormat::Q5K | PlaneFormat::Q6K)) => {
-                (&self.gemv[format.id() as usize], GEMV_UNIT_CHUNKS)
-            }
-            Some(format) => (&self.gemv[format.id() as usize], 1),
-            None => (&self.gemv_mixed, GEMV_UNIT_CHUNKS),
-        };
-        let units = (args.chunks as usize).div_ceil(unit_chunks);
+        let units = (args.chunks as usize).div_ceil(gemv.unit_chunks);
         let warps = gemv_warps(&call.rows(), units, self.num_sms, &gemv.blocks_per_sm);
         let warps = warps as u32;
         let launch = Launch { grid: [blocks as u32, 1, 1], block: 32 * warps, shared_bytes: warps * gemv.ring_bytes };
@@ -173,8 +145,8 @@ impl Matmul {
         unsafe { gemv.kernel.launch(device, launch, &args) }
     }
 
-    fn tile(&self, device: &Device, call: &MatmulCall<'_>) -> Result<(), CudaError> {
-        let chosen = self.tiles.choose(call);
+    fn tile(&self, device: &Device, call: &MatmulCall<'_>, products: &Products) -> Result<(), CudaError> {
+        let chosen = self.tiles.choose(call, products);
         let (args, _) = self.args(call, |rows| chosen.blocks(rows));
         self.tiles.launch(device, &chosen, args)
     }

@@ -17,6 +17,7 @@ const SPLIT_COST: usize = 2;
 /// `quant_wide.cuh`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TileShape {
+    /// Its kernels' names without the format.
     pub(super) kernel: &'static str,
     /// Tiles of 8 tokens.
     token_tiles: usize,
@@ -32,7 +33,7 @@ pub(super) struct TileShape {
     wide: bool,
 }
 
-/// The kernels by tokens, as `kernels/matmul_quant.cu` instantiates them for sm_90, for others from sm_80 on, or before. Those
+/// The kernels by tokens, as `kernels/include/quant_matmul.cuh` instantiates them for sm_90, for others from sm_80 on, or before. Those
 /// behind the first four are never chosen unless they were measured to be faster.
 pub(super) fn tile_shapes(arch: u32) -> Vec<TileShape> {
     let shape = |kernel, token_tiles, row_tiles, column_warps, slice_chunks| TileShape {
@@ -177,16 +178,10 @@ pub(super) fn gemv_warps(rows: &[usize], units: usize, num_sms: usize, blocks_pe
 }
 
 /// Bytes of a warp's ring of weights in the matrix-vector kernels of sm_80 and later: `GEMV_DEPTH` slots of
-/// `kernels/gemv_quant.cu`.
+/// `kernels/include/quant_gemv.cuh`.
 pub(super) fn gemv_ring_bytes(format: PlaneFormat) -> usize {
-    let chunk = format.chunk_bytes();
-    let (span, depth) = match format {
-        PlaneFormat::Half => return 0,
-        PlaneFormat::Q4K | PlaneFormat::Q5K | PlaneFormat::Q6K => (2, 3),
-        PlaneFormat::Q8 => (1, 4),
-        PlaneFormat::Q4 | PlaneFormat::Q5 => (1, 6),
-    };
-    depth * span * (chunk.low + chunk.high + chunk.scale + chunk.super_scale)
+    let slot = format.planes().total();
+    if format.is_half() { 0 } else { (8704 / slot).clamp(3, 6) * slot }
 }
 
 /// Tiles of a matrix-vector launch.
@@ -198,6 +193,7 @@ pub(super) fn gemv_blocks(rows: usize) -> usize {
 mod tests {
     use super::{Limits, MAX_GEMV_WARPS, gemv_ring_bytes, gemv_warps, tile_plan, tile_shapes};
     use crate::repack::PlaneFormat;
+    use quant::GgmlType;
 
     const H200: Limits =
         Limits { slots: [264, 264, 264, 264, 250, 240, 231, 224], partial_bytes: 32 << 20, arrivals: 8192 };
@@ -235,8 +231,8 @@ mod tests {
 
     #[test]
     fn rings_fit_the_shared_memory_of_sm_80() {
-        assert_eq!(gemv_ring_bytes(PlaneFormat::Q6K), 10_080);
-        for format in PlaneFormat::ALL {
+        assert_eq!(gemv_ring_bytes(PlaneFormat::of(GgmlType::Q6_K).unwrap()), 10_080);
+        for format in PlaneFormat::all() {
             assert!(MAX_GEMV_WARPS * gemv_ring_bytes(format) <= 163 << 10, "{format:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Products of several tokens: the kernels `matmul_T`, and which of their launches a product takes.
+//! Products of several tokens: the kernels `matmul_T_F`, and which of their launches a product takes.
 
 use std::cell::RefCell;
 
@@ -7,13 +7,14 @@ use crate::{
     device::{Event, Kernel, Launch},
     error::CudaError,
     gpu::Gpu,
-    kernels::Note,
+    kernels::{MIXED, Note},
     repack::CHUNK_COLS,
 };
 
 use super::{
     args::MatmulArgs,
     call::MatmulCall,
+    kernels::{Products, names},
     plan::{Limits, MAX_CLUSTER, TilePlan, TileShape, possible_splits, tile_plan, tile_shapes},
     tuning::{Product, TileChoice, Tuning, fastest},
     workspace::Workspace,
@@ -22,16 +23,16 @@ use super::{
 /// Runs of a candidate; the fastest counts.
 const TRIALS: usize = 3;
 
-/// A kernel `matmul_T` and how many of its blocks run at a time, by the splits.
-struct Tile {
+/// A kernel `matmul_T_F` and how many of its blocks run at a time, by the splits.
+pub(super) struct Tile {
     shape: TileShape,
     kernel: Kernel,
     slots: [usize; MAX_CLUSTER],
 }
 
 impl Tile {
-    fn new(gpu: &Gpu, shape: TileShape) -> Result<Self, CudaError> {
-        let kernel = gpu.kernels.get(shape.kernel)?;
+    pub(super) fn load(gpu: &Gpu, name: &'static str, shape: TileShape) -> Result<Self, CudaError> {
+        let kernel = gpu.kernels.get(name)?;
         let shared_bytes = shape.shared_bytes() as u32;
         kernel.allow_shared_bytes(shared_bytes)?;
         let blocks_per_sm = kernel.blocks_per_sm(shape.threads(), shared_bytes)?.max(1);
@@ -39,7 +40,7 @@ impl Tile {
         for (splits, slots) in (1..).zip(&mut slots).skip(1).filter(|_| shape.is_clustered()) {
             *slots = (kernel.max_clusters(shape.threads(), shared_bytes, splits)? * splits) as usize;
         }
-        tracing::debug!(kernel = shape.kernel, ?slots, "blocks at a time, by splits");
+        tracing::debug!(kernel = name, ?slots, "blocks at a time, by splits");
         Ok(Self { shape, kernel, slots })
     }
 }
@@ -47,7 +48,7 @@ impl Tile {
 /// A launch that was timed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {
-    /// The kernel.
+    /// The kernel's shape.
     pub kernel: &'static str,
     /// Parts of the columns.
     pub splits: usize,
@@ -55,9 +56,9 @@ pub struct Measured {
     pub micros: f64,
 }
 
-/// All of them, and the memory they share.
+/// Chooses among the kernels of a product's formats, and has the memory they share.
 pub(super) struct Tiles {
-    tiles: Vec<Tile>,
+    shapes: Vec<TileShape>,
     workspace: Workspace,
     tuning: RefCell<Tuning>,
     /// Where the choices are kept from one start to the next.
@@ -72,31 +73,32 @@ pub(super) struct TileLaunch<'a> {
 
 impl Tiles {
     pub(super) fn new(gpu: &Gpu) -> Result<Self, CudaError> {
-        let shapes = tile_shapes(gpu.device.arch().number());
         let tiles = Self {
-            tiles: shapes.into_iter().map(|shape| Tile::new(gpu, shape)).collect::<Result<_, _>>()?,
+            shapes: tile_shapes(gpu.device.arch().number()),
             workspace: Workspace::new(&gpu.device)?,
             tuning: RefCell::default(),
-            note: gpu.note("matmul_quant.cu", "products"),
+            note: gpu.note(MIXED.file, "products"),
         };
         if let Some(text) = tiles.note.load() {
-            let tile = |name: &str| tiles.tiles.iter().position(|tile| tile.shape.kernel == name);
-            tiles.tuning.borrow_mut().read(&text, tile, |product, choice| tiles.is_possible(product, choice));
+            let tile = |name: &str| tiles.shapes.iter().position(|shape| shape.kernel == name);
+            let format = |name: &str| names().find(|known| *known == name);
+            tiles.tuning.borrow_mut().read(&text, (format, tile), |product, choice| tiles.is_possible(product, choice));
         }
         Ok(tiles)
     }
 
     /// Whether a launch that was written down earlier can be.
     fn is_possible(&self, product: &Product, choice: TileChoice) -> bool {
-        let Product { rows, cols, tokens } = product;
-        let tile = &self.tiles[choice.tile];
-        let (_, splits) = possible_splits(&tile.shape, rows, cols.div_ceil(CHUNK_COLS), *tokens, self.limits(tile));
-        tile.shape.tokens() == *tokens && splits.contains(&choice.splits)
+        let Product { rows, cols, tokens, .. } = product;
+        let shape = &self.shapes[choice.tile];
+        // What is possible does not depend on how many blocks run at a time.
+        let (_, splits) = possible_splits(shape, rows, cols.div_ceil(CHUNK_COLS), *tokens, self.limits([1; MAX_CLUSTER]));
+        shape.tokens() == *tokens && splits.contains(&choice.splits)
     }
 
     /// Keeps what was measured for the next start.
     pub(super) fn save(&self) {
-        self.note.store(&self.tuning.borrow().write(|tile| self.tiles[tile].shape.kernel));
+        self.note.store(&self.tuning.borrow().write(|tile| self.shapes[tile].kernel));
     }
 
     /// The memory that splits share.
@@ -104,14 +106,20 @@ impl Tiles {
         &self.workspace
     }
 
-    /// What to launch for a call.
-    pub(super) fn choose(&self, call: &MatmulCall<'_>) -> TileLaunch<'_> {
-        let rows = call.rows();
-        let product = || Product { rows: rows.clone(), cols: call.cols(), tokens: self.kernel_tokens(call.tokens) };
-        let first = || self.first(call, &rows);
-        let choice = self.tuning.borrow_mut().choose(product, || self.candidates(call, &rows), first);
-        let tile = &self.tiles[choice.tile];
-        let (whole, _) = possible_splits(&tile.shape, &rows, call.chunks(), call.tokens, self.limits(tile));
+    /// Which of its formats' kernels to launch for a call.
+    pub(super) fn choose<'a>(&self, call: &MatmulCall<'_>, products: &'a Products) -> TileLaunch<'a> {
+        let (rows, tiles) = (call.rows(), &products.tiles[..]);
+        let product = || Product {
+            format: products.name,
+            rows: rows.clone(),
+            cols: call.cols(),
+            tokens: self.kernel_tokens(call.tokens),
+        };
+        let first = || self.modelled((tiles, self.default_tile(call.tokens)), &rows, call.chunks(), call.tokens);
+        let candidates = || self.candidates(tiles, &rows, call.chunks(), call.tokens);
+        let choice = self.tuning.borrow_mut().choose(product, candidates, first);
+        let tile = &tiles[choice.tile];
+        let (whole, _) = possible_splits(&tile.shape, &rows, call.chunks(), call.tokens, self.limits(tile.slots));
         TileLaunch { tile, plan: whole.with_splits(choice.splits) }
     }
 
@@ -137,7 +145,7 @@ impl Tiles {
         let result = run();
         let (_, seen) = self.tuning.borrow_mut().end();
         result?;
-        Ok(seen.iter().all(|product| self.tuning.borrow().knows(product)))
+        Ok(seen.keys().all(|product| self.tuning.borrow().knows(product)))
     }
 
     /// Times `run` with each candidate of the products in it, and keeps the fastest for them. Returns what was measured.
@@ -158,10 +166,9 @@ impl Tiles {
         };
         let idx = fastest(&micros);
         let mut measured = Vec::new();
-        for product in seen {
-            let candidates = self.candidates_of(&product.rows, product.cols.div_ceil(CHUNK_COLS), product.tokens);
+        for (product, candidates) in seen {
             if measured.is_empty() {
-                let names = candidates.iter().map(|c| (self.tiles[c.tile].shape.kernel, c.splits));
+                let names = candidates.iter().map(|c| (self.shapes[c.tile].kernel, c.splits));
                 measured.extend(names.zip(&micros).map(|((kernel, splits), &micros)| Measured {
                     kernel,
                     splits,
@@ -177,45 +184,42 @@ impl Tiles {
 
     /// Tokens of the smallest kernel that takes so many, or of the largest.
     fn kernel_tokens(&self, tokens: usize) -> usize {
-        self.tiles[self.default_tile(tokens)].shape.tokens()
+        self.shapes[self.default_tile(tokens)].tokens()
     }
 
     fn default_tile(&self, tokens: usize) -> usize {
-        let largest = (0..self.tiles.len()).max_by_key(|&i| (self.tiles[i].shape.tokens(), usize::MAX - i));
-        let fits = (0..self.tiles.len()).find(|&i| self.tiles[i].shape.tokens() >= tokens);
+        let largest = (0..self.shapes.len()).max_by_key(|&i| (self.shapes[i].tokens(), usize::MAX - i));
+        let fits = (0..self.shapes.len()).find(|&i| self.shapes[i].tokens() >= tokens);
         fits.or(largest).unwrap_or(0)
     }
 
-    fn limits(&self, tile: &Tile) -> Limits {
+    fn limits(&self, slots: [usize; MAX_CLUSTER]) -> Limits {
         Limits {
-            slots: tile.slots,
+            slots,
             partial_bytes: self.workspace.partial.num_bytes(),
             arrivals: self.workspace.num_arrivals(),
         }
     }
 
-    fn first(&self, call: &MatmulCall<'_>, rows: &[usize]) -> TileChoice {
-        self.modelled(self.default_tile(call.tokens), rows, call.chunks(), call.tokens)
-    }
-
-    fn modelled(&self, tile: usize, rows: &[usize], chunks: usize, tokens: usize) -> TileChoice {
-        let Tile { shape, .. } = &self.tiles[tile];
-        let plan = tile_plan(shape, rows, chunks, tokens, self.limits(&self.tiles[tile]));
-        TileChoice { tile, splits: plan.splits }
-    }
-
-    fn candidates(&self, call: &MatmulCall<'_>, rows: &[usize]) -> Vec<TileChoice> {
-        self.candidates_of(rows, call.chunks(), call.tokens)
+    fn modelled(
+        &self,
+        (tiles, tile): (&[Tile], usize),
+        rows: &[usize],
+        chunks: usize,
+        tokens: usize,
+    ) -> TileChoice {
+        let Tile { shape, slots, .. } = &tiles[tile];
+        TileChoice { tile, splits: tile_plan(shape, rows, chunks, tokens, self.limits(*slots)).splits }
     }
 
     /// The model's choice first, then every kernel for so many tokens with halves and doubles of the splits that the model
     /// would take.
-    fn candidates_of(&self, rows: &[usize], chunks: usize, tokens: usize) -> Vec<TileChoice> {
+    fn candidates(&self, tiles: &[Tile], rows: &[usize], chunks: usize, tokens: usize) -> Vec<TileChoice> {
         let wanted = self.kernel_tokens(tokens);
-        let mut found = vec![self.modelled(self.default_tile(tokens), rows, chunks, tokens)];
-        for (tile, Tile { shape, .. }) in self.tiles.iter().enumerate().filter(|(_, t)| t.shape.tokens() == wanted) {
-            let (_, possible) = possible_splits(shape, rows, chunks, tokens, self.limits(&self.tiles[tile]));
-            let model = self.modelled(tile, rows, chunks, tokens).splits;
+        let mut found = vec![self.modelled((tiles, self.default_tile(tokens)), rows, chunks, tokens)];
+        for (tile, Tile { shape, slots, .. }) in tiles.iter().enumerate().filter(|(_, t)| t.shape.tokens() == wanted) {
+            let (_, possible) = possible_splits(shape, rows, chunks, tokens, self.limits(*slots));
+            let model = self.modelled((tiles, tile), rows, chunks, tokens).splits;
             for splits in [model, model / 2, model * 2, model / 4, model * 4, 3, 5, 6, 7] {
                 let choice = TileChoice { tile, splits };
                 if possible.contains(&splits) && !found.contains(&choice) {

@@ -4,7 +4,7 @@
 //! the second-level cache takes. So a few candidates run once at the start, over all layers one after the other as in a
 //! step; the model's own choice stays unless another is clearly faster.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// A candidate replaces the model's choice when it takes less than this share of its time.
 const WORTH_IT: f64 = 0.98;
@@ -12,6 +12,8 @@ const WORTH_IT: f64 = 0.98;
 /// What the best launch depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Product {
+    /// What its kernels' names end in.
+    pub(super) format: &'static str,
     /// Rows of the matrices.
     pub(super) rows: Vec<usize>,
     /// Their columns.
@@ -41,7 +43,8 @@ struct Trial {
     idx: usize,
     /// Candidates of the product that has the most.
     most: usize,
-    seen: HashSet<Product>,
+    /// What took part, with its candidates.
+    seen: HashMap<Product, Vec<TileChoice>>,
 }
 
 impl Tuning {
@@ -55,8 +58,9 @@ impl Tuning {
         if let Some(trial) = &mut self.trial {
             let candidates = candidates();
             trial.most = trial.most.max(candidates.len());
-            trial.seen.insert(product());
-            return candidates.get(trial.idx).copied().unwrap_or(candidates[0]);
+            let choice = candidates.get(trial.idx).copied().unwrap_or(candidates[0]);
+            trial.seen.insert(product(), candidates);
+            return choice;
         }
         if self.best.is_empty() {
             return first();
@@ -66,12 +70,12 @@ impl Tuning {
 
     /// From now on candidate `idx` is taken.
     pub(super) fn begin(&mut self, idx: usize) {
-        self.trial = Some(Trial { idx, most: 0, seen: HashSet::new() });
+        self.trial = Some(Trial { idx, most: 0, seen: HashMap::new() });
     }
 
-    /// Ends a trial: whether there are candidates beyond, and which products took part.
-    pub(super) fn end(&mut self) -> (bool, HashSet<Product>) {
-        self.trial.take().map_or((false, HashSet::new()), |trial| (trial.idx + 1 < trial.most, trial.seen))
+    /// Ends a trial: whether there are candidates beyond, and which products took part, with their candidates.
+    pub(super) fn end(&mut self) -> (bool, HashMap<Product, Vec<TileChoice>>) {
+        self.trial.take().map_or((false, HashMap::new()), |trial| (trial.idx + 1 < trial.most, trial.seen))
     }
 
     /// Keeps a product's choice.
@@ -91,25 +95,26 @@ impl Tuning {
             .iter()
             .map(|(product, choice)| {
                 let rows: Vec<String> = product.rows.iter().map(ToString::to_string).collect();
-                let Product { cols, tokens, .. } = product;
-                format!("{} {cols} {tokens} {} {}\n", rows.join(","), kernel(choice.tile), choice.splits)
+                let Product { format, cols, tokens, .. } = product;
+                format!("{format} {} {cols} {tokens} {} {}\n", rows.join(","), kernel(choice.tile), choice.splits)
             })
             .collect();
         lines.sort();
         lines.concat()
     }
 
-    /// Takes over the lines of [`Self::write`] that `tile` knows the kernel of and that `is_possible`; others are left out.
+    /// Takes over the lines of [`Self::write`] whose formats and kernels are known and that `is_possible`; others are left out.
     pub(super) fn read(
         &mut self,
         text: &str,
-        tile: impl Fn(&str) -> Option<usize>,
+        (format, tile): (impl Fn(&str) -> Option<&'static str>, impl Fn(&str) -> Option<usize>),
         is_possible: impl Fn(&Product, TileChoice) -> bool,
     ) {
         let parse = |line: &str| {
             let mut words = line.split(' ');
+            let format = format(words.next()?)?;
             let rows = words.next()?.split(',').map(|n| n.parse().ok()).collect::<Option<Vec<usize>>>()?;
-            let product = Product { rows, cols: words.next()?.parse().ok()?, tokens: words.next()?.parse().ok()? };
+            let product = Product { format, rows, cols: words.next()?.parse().ok()?, tokens: words.next()?.parse().ok()? };
             let choice = TileChoice { tile: tile(words.next()?)?, splits: words.next()?.parse().ok()? };
             (words.next().is_none() && is_possible(&product, choice)).then_some((product, choice))
         };
@@ -136,7 +141,7 @@ mod tests {
 
     #[test]
     fn trials_take_their_candidate_and_what_is_kept_is_taken_later() {
-        let product = || Product { rows: vec![64], cols: 128, tokens: 8 };
+        let product = || Product { format: "q4_k", rows: vec![64], cols: 128, tokens: 8 };
         let candidates = || (1..=3).map(|splits| TileChoice { tile: 0, splits }).collect::<Vec<_>>();
         let first = || TileChoice { tile: 0, splits: 1 };
         let mut tuning = Tuning::default();
@@ -156,15 +161,18 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_and_nonsense_is_not() {
-        let product = Product { rows: vec![64, 32], cols: 128, tokens: 8 };
+        let product = Product { format: "q4_k", rows: vec![64, 32], cols: 128, tokens: 8 };
         let mut tuning = Tuning::default();
         tuning.keep(product.clone(), TileChoice { tile: 1, splits: 2 });
         let text = tuning.write(|_| "matmul_8");
-        assert_eq!(text, "64,32 128 8 matmul_8 2\n");
+        assert_eq!(text, "q4_k 64,32 128 8 matmul_8 2\n");
         let known = |name: &str| (name == "matmul_8").then_some(1);
         let mut read = Tuning::default();
-        let nonsense = "64,x 128 8 matmul_8 2\n64 128\n1 2 3 other 4\n\n64 128 8 matmul_8 7 7\n64 256 8 matmul_8 9\n";
-        read.read(&format!("{text}{nonsense}"), known, |_, choice| choice.splits < 9);
+        let lines = ["64,x 128 8 matmul_8 2", "64 128", "1 2 3 other 4", "", "64 128 8 matmul_8 7 7", "64 256 8 matmul_8 9"];
+        let nonsense: String = lines.iter().map(|line| format!("q4_k {line}\n")).collect();
+        let format = |name: &str| (name == "q4_k").then_some("q4_k");
+        let text = format!("{text}{nonsense}q9 64 128 8 matmul_8 2\n");
+        read.read(&text, (format, known), |_, choice| choice.splits < 9);
         assert!(read.knows(&product));
         assert_eq!(read.best.len(), 1);
     }

@@ -1,10 +1,10 @@
 //! Weights from a file to the device: copied through pinned memory, repacked by the GPU.
 
 use crate::{
-    device::{Buffer, Event, Kernel, KernelArgs, Launch, Pinned},
+    device::{Buffer, Event, KernelArgs, Launch, Pinned},
     error::CudaError,
     gpu::Gpu,
-    repack::{PlaneFormat, PlaneLayout},
+    repack::PlaneLayout,
 };
 use quant::GgmlType;
 
@@ -21,8 +21,6 @@ const COPY_BYTES: usize = 2 << 20;
 
 /// Copies weights to the device, in order; keeps two staging buffers.
 pub struct Uploader {
-    quant: Kernel,
-    half: Kernel,
     stages: [Stage; 2],
     next: usize,
     copy_threads: usize,
@@ -44,12 +42,11 @@ struct RepackArgs {
     rows: u32,
     cols: u32,
     first_tile: u32,
-    format: u32,
     /// Of f16 planes: 0 f16, 1 bf16, 2 f32.
     source: u32,
 }
 
-// SAFETY: `RepackArgs` of kernels/matmul_repack.cu.
+// SAFETY: `RepackArgs` of kernels/include/quant_repack.cuh.
 unsafe impl KernelArgs for RepackArgs {}
 
 impl Stage {
@@ -67,16 +64,10 @@ impl Uploader {
     /// Takes the staging buffers.
     ///
     /// # Errors
-    /// [`CudaError`] when there is no room for them or the kernels cannot be loaded.
+    /// [`CudaError`] when there is no room for them.
     pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self {
-            quant: gpu.kernels.get("matmul_repack_quant")?,
-            half: gpu.kernels.get("matmul_repack_half")?,
-            stages: [Stage::new(gpu)?, Stage::new(gpu)?],
-            next: 0,
-            copy_threads: cores.min(MAX_COPY_THREADS),
-        })
+        Ok(Self { stages: [Stage::new(gpu)?, Stage::new(gpu)?], next: 0, copy_threads: cores.min(MAX_COPY_THREADS) })
     }
 
     /// Puts a matrix on the device. `source` is the file's rows; when this returns it has been read, but the device may
@@ -130,7 +121,6 @@ impl Uploader {
             rows: layout.rows as u32,
             cols: layout.cols as u32,
             first_tile: first_tile as u32,
-            format: layout.format.id(),
             source: match layout.ggml_type {
                 GgmlType::BF16 => 1,
                 GgmlType::F32 => 2,
@@ -139,9 +129,8 @@ impl Uploader {
         };
         let tiles = (piece.len() / layout.source_row_bytes()).div_ceil(TILE_ROWS);
         let launch = Launch { grid: [layout.chunks as u32, tiles as u32, 1], block: 32, shared_bytes: 0 };
-        let kernel = if layout.format == PlaneFormat::Half { &self.half } else { &self.quant };
         // SAFETY: the staging buffer holds the rows of these tiles; the planes have room for all tiles of the matrix.
-        unsafe { kernel.launch(&gpu.device, launch, &args)? };
+        unsafe { matrix.kernels().repack.launch(&gpu.device, launch, &args)? };
         stage.done.record()?;
         stage.used = true;
         Ok(())
@@ -169,7 +158,7 @@ mod tests {
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernel() {
-        assert_eq!((size_of::<RepackArgs>(), std::mem::offset_of!(RepackArgs, source)), (64, 56));
+        assert_eq!((size_of::<RepackArgs>(), std::mem::offset_of!(RepackArgs, source)), (56, 52));
     }
 
     #[test]

@@ -2,14 +2,12 @@
 
 use crate::{
     Device,
-    device::{DevicePtr, Kernel, KernelArgs, Launch, Span},
+    device::{DevicePtr, KernelArgs, Launch, Span},
     error::CudaError,
-    gpu::Gpu,
     ops::{
         act_out::{ActOut, ActQ8},
         matmul::{ActivationKind, Matrix, Planes},
     },
-    repack::PlaneFormat,
 };
 
 use super::{Routes, TILE_ROWS, max_tiles, padded_rows, refuse};
@@ -17,12 +15,9 @@ use super::{Routes, TILE_ROWS, max_tiles, padded_rows, refuse};
 /// Warps of a block at most. The same for any number of pairs, so that sums are too.
 const MAX_WARPS: usize = 4;
 
-/// The kernels of experts' products.
-#[derive(Debug)]
-pub struct ExpertMatmul {
-    /// By [`PlaneFormat::id`].
-    kernels: [Kernel; 7],
-}
+/// Experts' products, with the kernels of their matrices' formats.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpertMatmul;
 
 /// Products with one matrix of each expert, or with two side by side.
 #[derive(Clone, Copy)]
@@ -67,29 +62,10 @@ struct MoeMatmulArgs {
     pairs_per_input: u32,
 }
 
-// SAFETY: `MoeMatmulArgs` of kernels/moe_matmul.cu.
+// SAFETY: `MoeMatmulArgs` of kernels/include/moe_matmul.cuh.
 unsafe impl KernelArgs for MoeMatmulArgs {}
 
 impl ExpertMatmul {
-    /// Looks the kernels up.
-    ///
-    /// # Errors
-    /// [`CudaError`] when they cannot be loaded.
-    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
-        let get = |name| gpu.kernels.get(name);
-        Ok(Self {
-            kernels: [
-                get("moe_matmul_q4_k")?,
-                get("moe_matmul_q5_k")?,
-                get("moe_matmul_q6_k")?,
-                get("moe_matmul_q8_0")?,
-                get("moe_matmul_q4_0")?,
-                get("moe_matmul_q5_0")?,
-                get("moe_matmul_f16")?,
-            ],
-        })
-    }
-
     /// What inputs products with an expert's matrix want: int8 for quantized weights, for any number of tokens.
     #[must_use]
     pub fn activation_kind(matrix: &Matrix) -> ActivationKind {
@@ -100,7 +76,7 @@ impl ExpertMatmul {
     ///
     /// # Errors
     /// [`CudaError::Shape`] when buffers do not fit or the inputs are of the other kind, [`CudaError::Driver`].
-    pub fn run(&self, device: &Device, call: &ExpertMatmulCall<'_>) -> Result<(), CudaError> {
+    pub fn run(self, device: &Device, call: &ExpertMatmulCall<'_>) -> Result<(), CudaError> {
         call.check()?;
         if call.pairs == 0 {
             return Ok(());
@@ -116,12 +92,12 @@ impl ExpertMatmul {
 
     /// Multiplies by some of the matrices, the first of which is the call's number `first`.
     fn launch(
-        &self,
+        self,
         device: &Device,
         call: &ExpertMatmulCall<'_>,
         (matrices, first): (&[&Matrix], usize),
     ) -> Result<(), CudaError> {
-        let (format, chunks) = (matrices[0].format(), matrices[0].layout().chunks);
+        let chunks = matrices[0].layout().chunks;
         let bias = |idx: usize| call.biases[idx].map_or(DevicePtr::NULL, |bias| bias.ptr());
         let args = MoeMatmulArgs {
             planes: [matrices[0].planes(), matrices[matrices.len() - 1].planes()],
@@ -138,13 +114,12 @@ impl ExpertMatmul {
             chunks: chunks as u32,
             pairs_per_input: call.pairs_per_input as u32,
         };
-        let unit_chunks = if matches!(format, PlaneFormat::Q4K | PlaneFormat::Q5K) { 2 } else { 1 };
         let row_tiles = matrices.len() * call.rows.div_ceil(TILE_ROWS);
         let grid = [row_tiles as u32, max_tiles(call.pairs, call.num_experts) as u32, 1];
-        let warps = (chunks / unit_chunks).clamp(1, MAX_WARPS);
+        let warps = (chunks / matrices[0].format().planes().span).clamp(1, MAX_WARPS);
         let launch = Launch { grid, block: 32 * warps as u32, shared_bytes: 0 };
         // SAFETY: the call was checked; the planes are the matrices', which hold every expert.
-        unsafe { self.kernels[format.id() as usize].launch(device, launch, &args) }
+        unsafe { matrices[0].kernels().experts.launch(device, launch, &args) }
     }
 }
 

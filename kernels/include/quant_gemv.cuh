@@ -1,15 +1,16 @@
 // Matrix-vector product of quantized weights and one token: out[row] = sum_k W[row][k] * x[k] + bias[row] + residual[row].
 //
-// W as in include/quant_formats.cuh, x as in include/quant_act.cuh, out f32. Grid (tiles of 16 rows over all segments), block
+// W as in quant_formats.cuh, x as in quant_act.cuh, out f32. Grid (tiles of 16 rows over all segments), block
 // num_warps * 32 threads, at most 16 warps, dynamic shared memory for their rings (none below sm_80). The warps of a block share
 // the columns of one tile: from sm_80 on each takes a part of them through a ring of its own, before that every num_warps-th
 // unit with the next unit's loads in flight. Their sums meet in shared memory in a fixed order.
 // Bytes moved: the planes once; activations come from L2.
+#pragma once
 #include "quant_dot.cuh"
 #include "weight_ring.cuh"
 
 // Slots of a warp's ring: crates/cuda/src/ops/matmul/plan.rs gives it the memory.
-template <class F> constexpr unsigned GEMV_DEPTH = Slot<F>::SPAN == 2 ? 3 : Slot<F>::LOW == 2048 ? 4 : 6;
+template <class F> constexpr unsigned GEMV_DEPTH = 8704 / F::BYTES < 3 ? 3 : 8704 / F::BYTES > 6 ? 6 : 8704 / F::BYTES;
 
 // A warp's share of a tile, added to sum[2].
 template <class F> static __device__ __forceinline__ void gemv_warp(const MatmulArgs& args, const MatmulSegment& seg, float* sum) {
@@ -19,7 +20,7 @@ template <class F> static __device__ __forceinline__ void gemv_warp(const Matmul
 #if __CUDA_ARCH__ >= 800
     extern __shared__ __align__(128) unsigned char rings[];
     unsigned first = units * warp / num_warps, end = units * (warp + 1) / num_warps;
-    unsigned address = (unsigned)__cvta_generic_to_shared(rings) + warp * (GEMV_DEPTH<F> * Slot<F>::BYTES);
+    unsigned address = (unsigned)__cvta_generic_to_shared(rings) + warp * (GEMV_DEPTH<F> * F::BYTES);
     WeightRing<F, GEMV_DEPTH<F>> ring(seg.planes, base + first, end - first, address);
     grid_launch_dependents();
     grid_wait();
@@ -59,28 +60,17 @@ template <class F> static __device__ __forceinline__ void gemv_tile(const Matmul
     }
 }
 
-#define GEMV(name, format)                                                                          \
-    extern "C" __global__ void __launch_bounds__(512) name(const __grid_constant__ MatmulArgs args) { \
-        __shared__ float sums[16][16];                                                              \
-        gemv_tile<format>(args, segment_of(args, blockIdx.x), sums);                                \
-    }
-GEMV(gemv_q4_k, Q4_K<2>)
-GEMV(gemv_q5_k, Q5_K<2>)
-GEMV(gemv_q6_k, Q6_K<2>)
-GEMV(gemv_q8_0, Q8_0)
-GEMV(gemv_q4_0, Q4_0)
-GEMV(gemv_q5_0, Q5_0)
+struct GemvTile {
+    const MatmulArgs& args;
+    const MatmulSegment& seg;
+    float (*sums)[16];
+    template <class F> __device__ __forceinline__ void run() const { gemv_tile<F>(args, seg, sums); }
+};
 
-// Segments of different formats; each block of threads has one.
-extern "C" __global__ void __launch_bounds__(512) gemv_mixed(const __grid_constant__ MatmulArgs args) {
-    __shared__ float sums[16][16];
-    const MatmulSegment& seg = segment_of(args, blockIdx.x);
-    switch (seg.format) {
-        case FORMAT_Q4_K: return gemv_tile<Q4_K<2>>(args, seg, sums);
-        case FORMAT_Q5_K: return gemv_tile<Q5_K<2>>(args, seg, sums);
-        case FORMAT_Q6_K: return gemv_tile<Q6_K<2>>(args, seg, sums);
-        case FORMAT_Q8_0: return gemv_tile<Q8_0>(args, seg, sums);
-        case FORMAT_Q4_0: return gemv_tile<Q4_0>(args, seg, sums);
-        default: return gemv_tile<Q5_0>(args, seg, sums);
+// `formats`: Formats, one of which each segment (a block of threads has one) has.
+#define GEMV(name, formats)                                                                                \
+    extern "C" __global__ void __launch_bounds__(512) gemv_##name(const __grid_constant__ MatmulArgs args) { \
+        __shared__ float sums[16][16];                                                                     \
+        const MatmulSegment& seg = segment_of(args, blockIdx.x);                                           \
+        formats::visit(seg.format, GemvTile{args, seg, sums});                                             \
     }
-}

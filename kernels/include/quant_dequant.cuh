@@ -1,27 +1,27 @@
-// Weights out of the planes of include/quant_formats.cuh: whole matrices to f16 for a library's matrix product, single rows to
+// Weights out of the planes of quant_planes.cuh: whole matrices to f16 for a library's matrix product, single rows to
 // f32 for the token embedding.
 //
 // dequant_f16: planes -> out [rows of the launch][cols] f16, row-major; cols % 4 == 0. Grid (chunks / 8 rounded up, tiles),
 //   block 256 threads, a chunk each warp; first_tile is the first tile of the launch, out its first row.
 //   Bytes moved: planes + 2 * rows * cols.
-// dequant_rows_f32: rows ids[i] -> out [i][cols] f32 times `factor`. Grid (num_ids), block 128 threads. Rows of ids beyond the
+// dequant_rows: rows ids[i] -> out [i][cols] f32 times `factor`. Grid (num_ids), block 128 threads. Rows of ids beyond the
 //   matrix (padding) are left alone. An id with the highest bit set is a place in `chosen`, where the row's id stands; the
 //   sampling of the step before wrote it. Bytes moved: num_ids * (a row's share of the planes + 4 * cols + 4).
+#pragma once
 #include "mma.cuh"
 #include "quant_formats.cuh"
 
 struct DequantArgs {
     QuantPlanes planes;
     void* out;
-    const unsigned* ids;     // dequant_rows_f32 only
-    const unsigned* chosen;  // dequant_rows_f32 only
+    const unsigned* ids;     // dequant_rows only
+    const unsigned* chosen;  // dequant_rows only
     unsigned rows;
     unsigned cols;
     unsigned chunks;
-    unsigned format;
     unsigned first_tile;  // dequant_f16 only
-    float factor;         // dequant_rows_f32 only
-    unsigned num_chosen;  // dequant_rows_f32 only
+    float factor;         // dequant_rows only
+    unsigned num_chosen;  // dequant_rows only
 };
 
 static constexpr unsigned CHOSEN = 0x80000000u;
@@ -59,12 +59,12 @@ template <class F> static __device__ __forceinline__ void chunk_to_f16(const Deq
 }
 
 // Four columns of row h, block b: word `a` of the lane.
-template <class F> static __device__ __forceinline__ float4 values4(const ChunkScales<F>& w, unsigned a, int h, int b, float factor) {
-    float v[4];
+template <class F> static __device__ __forceinline__ float4 values4(const typename F::Unit& u, unsigned a, int b, int h, unsigned t, float factor) {
+    float v[4], scale = F::scale(u, 0, b, h, t), min = F::HAS_MIN ? F::min(u, 0, b, h, t) : 0.0f;
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-        v[j] = (float)byte_signed(a, j) * w.scale[h][b];
-        if constexpr (F::HAS_MIN) v[j] -= w.min[h][b];
+        v[j] = (float)byte_signed(a, j) * scale;
+        if constexpr (F::HAS_MIN) v[j] -= min;
         v[j] *= factor;
     }
     return make_float4(v[0], v[2], v[1], v[3]);
@@ -77,7 +77,6 @@ template <class F> static __device__ __forceinline__ void row_to_f32(const Dequa
         unsigned chunk = i >> 2, t = i & 3u;
         typename F::Unit u;
         load_unit<F>(u, args.planes, (size_t)(row >> 4) * args.chunks + chunk, (place & 7u) * 4 + t);
-        ChunkScales<F> w(u, 0, t);
 #pragma unroll
         for (int b = 0; b < 4; b++) {
             unsigned col = chunk * 128 + b * 32 + t * 8;
@@ -87,7 +86,7 @@ template <class F> static __device__ __forceinline__ void row_to_f32(const Dequa
             F::words(u, 0, b, 1, second);
 #pragma unroll
             for (int c = 0; c < 2; c++) {
-                float4 v = place < 8u ? values4<F>(w, first[c], 0, b, args.factor) : values4<F>(w, second[c], 1, b, args.factor);
+                float4 v = place < 8u ? values4<F>(u, first[c], b, 0, t, args.factor) : values4<F>(u, second[c], b, 1, t, args.factor);
                 *(float4*)(out + col + c * 4) = v;
             }
         }
@@ -114,37 +113,23 @@ template <class F> static __device__ __forceinline__ void chunks_to_f16(const De
     if (chunk < args.chunks) chunk_to_f16<F>(args, args.first_tile + blockIdx.y, chunk);
 }
 
-extern "C" __global__ void __launch_bounds__(256) dequant_f16(const __grid_constant__ DequantArgs args) {
-    grid_launch_dependents();
-    grid_wait();
-    switch (args.format) {
-        case FORMAT_Q4_K: return chunks_to_f16<Q4_K<1>>(args);
-        case FORMAT_Q5_K: return chunks_to_f16<Q5_K<1>>(args);
-        case FORMAT_Q6_K: return chunks_to_f16<Q6_K<1>>(args);
-        case FORMAT_Q8_0: return chunks_to_f16<Q8_0>(args);
-        case FORMAT_Q4_0: return chunks_to_f16<Q4_0>(args);
-        case FORMAT_Q5_0: return chunks_to_f16<Q5_0>(args);
-        default: return chunks_to_f16<F16>(args);
-    }
+// The block's row; what lies beyond the matrix is padding.
+static __device__ __forceinline__ unsigned row_id(const DequantArgs& args) {
+    unsigned id = args.ids[blockIdx.x];
+    if ((id & CHOSEN) == 0u) return id;
+    return (id & ~CHOSEN) < args.num_chosen ? args.chosen[id & ~CHOSEN] : 0xffffffffu;
 }
 
-extern "C" __global__ void __launch_bounds__(128) dequant_rows_f32(const __grid_constant__ DequantArgs args) {
-    grid_launch_dependents();
-    grid_wait();
-    unsigned row = args.ids[blockIdx.x];
-    if (row & CHOSEN) {
-        unsigned place = row & ~CHOSEN;
-        if (place >= args.num_chosen) return;
-        row = args.chosen[place];
+// `row`: row_to_f32 or half_row.
+#define DEQUANT(name, format, row)                                                                                  \
+    extern "C" __global__ void __launch_bounds__(256) dequant_f16_##name(const __grid_constant__ DequantArgs args) { \
+        grid_launch_dependents();                                                                                   \
+        grid_wait();                                                                                                \
+        chunks_to_f16<format>(args);                                                                                \
+    }                                                                                                               \
+    extern "C" __global__ void __launch_bounds__(128) dequant_rows_##name(const __grid_constant__ DequantArgs args) { \
+        grid_launch_dependents();                                                                                   \
+        grid_wait();                                                                                                \
+        unsigned id = row_id(args);                                                                                 \
+        if (id < args.rows) row(args, id);                                                                          \
     }
-    if (row >= args.rows) return;
-    switch (args.format) {
-        case FORMAT_Q4_K: return row_to_f32<Q4_K<1>>(args, row);
-        case FORMAT_Q5_K: return row_to_f32<Q5_K<1>>(args, row);
-        case FORMAT_Q6_K: return row_to_f32<Q6_K<1>>(args, row);
-        case FORMAT_Q8_0: return row_to_f32<Q8_0>(args, row);
-        case FORMAT_Q4_0: return row_to_f32<Q4_0>(args, row);
-        case FORMAT_Q5_0: return row_to_f32<Q5_0>(args, row);
-        default: return half_row(args, row);
-    }
-}

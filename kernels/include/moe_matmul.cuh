@@ -2,12 +2,13 @@
 // out[pair][first + row] = weights[pair] * sum_k W[expert][row][k] * x[pair / pairs_per_input][k] + bias[expert][row], where there
 // are weights (of inputs: f32 [pairs]) and biases (f32 [experts][rows] of each matrix).
 //
-// W: the experts' rows one behind the other as one matrix in the layout of include/quant_formats.cuh, each expert's filled up to a
+// W: the experts' rows one behind the other as one matrix in the layout of quant_formats.cuh, each expert's filled up to a
 // multiple of 16; up to two matrices of the same format (gate and up), the second one's rows behind the first one's in `out`. x int8 as in
-// include/quant_act.cuh, or f16 rows for f16 weights. order and tiles as moe_group (moe_route.cu) lists them: a block decodes a
+// quant_act.cuh, or f16 rows for f16 weights. order and tiles as moe_group (moe_route.cu) lists them: a block decodes a
 // unit of weights once for up to 8 pairs of an expert. Grid (tiles of 16 rows over the matrices, tiles of pairs), block
 // num_warps * 32 threads, at most 4 warps: they share the columns, and their sums meet in a fixed order, whatever pairs share a
 // tile. Bytes moved: the planes of the experts that any pair chose, once for every 8 of its pairs; activations come from L2.
+#pragma once
 #include "quant_dot.cuh"
 
 constexpr unsigned TILE_PAIRS = 8, MAX_WARPS = 4;
@@ -131,14 +132,7 @@ template <class W> static __device__ __forceinline__ void multiply_pairs(const M
     store_pairs(args, tile, pairs, sums, sum);
 }
 
-#define MOE_MATMUL(name, weights)                                                                        \
-    extern "C" __global__ void __launch_bounds__(128) name(const __grid_constant__ MoeMatmulArgs args) { \
-        multiply_pairs<weights>(args);                                                                   \
+#define MOE_MATMUL(name, weights)                                                                                    \
+    extern "C" __global__ void __launch_bounds__(128) moe_matmul_##name(const __grid_constant__ MoeMatmulArgs args) { \
+        multiply_pairs<weights>(args);                                                                               \
     }
-MOE_MATMUL(moe_matmul_q4_k, Int8<Q4_K<2>>)
-MOE_MATMUL(moe_matmul_q5_k, Int8<Q5_K<2>>)
-MOE_MATMUL(moe_matmul_q6_k, Int8<Q6_K<1>>)
-MOE_MATMUL(moe_matmul_q8_0, Int8<Q8_0>)
-MOE_MATMUL(moe_matmul_q4_0, Int8<Q4_0>)
-MOE_MATMUL(moe_matmul_q5_0, Int8<Q5_0>)
-MOE_MATMUL(moe_matmul_f16, Halves)

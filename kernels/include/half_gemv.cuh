@@ -1,9 +1,10 @@
 // Matrix-vector product of f16 weights (also those made from BF16 and F32) and one token:
 // out[row] = sum_k W[row][k] * x[k] + bias[row] + residual[row].
 //
-// W: the f16 plane of include/quant_formats.cuh; x f16, 16-byte aligned, zeros from `cols` to whole chunks; out f32. Grid (tiles of 16 rows over all
+// W: the f16 plane of quant_planes.cuh; x f16, 16-byte aligned, zeros from `cols` to whole chunks; out f32. Grid (tiles of 16 rows over all
 // segments), block num_warps * 32 threads, at most 16 warps: the warps share the columns of one tile.
 // Bytes moved: 2 * rows * cols; activations come from L2.
+#pragma once
 #include "mma.cuh"
 #include "quant_segment.cuh"
 
@@ -18,8 +19,7 @@ static __device__ __forceinline__ float dot8(const unsigned* w, const float* x, 
     return sum;
 }
 
-extern "C" __global__ void __launch_bounds__(512) gemv_half(const __grid_constant__ MatmulArgs args) {
-    __shared__ float sums[16][16];
+static __device__ __forceinline__ void half_gemv(const MatmulArgs& args, float (*sums)[16]) {
     const MatmulSegment& seg = segment_of(args, blockIdx.x);
     unsigned lane = threadIdx.x & 31u, warp = threadIdx.x >> 5, num_warps = blockDim.x >> 5;
     size_t base = (size_t)(blockIdx.x - seg.first_block) * args.chunks;

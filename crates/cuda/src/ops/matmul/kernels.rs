@@ -1,0 +1,112 @@
+//! The kernels of products, by format: found when a matrix of the format comes.
+
+use crate::{
+    device::Kernel,
+    error::CudaError,
+    gpu::Gpu,
+    kernels::MIXED,
+    repack::{KernelNames, MIXED_PRODUCTS, PlaneFormat, ProductNames},
+};
+use quant::GgmlType;
+
+use super::{
+    plan::{MAX_GEMV_WARPS, gemv_ring_bytes, tile_shapes},
+    tile::Tile,
+};
+
+/// What `kernels/matmul_mixed.cu` takes in one launch. The kernels of one token leave F16 out.
+const MIXED_TYPES: [GgmlType; 7] =
+    [GgmlType::Q4_K, GgmlType::Q5_K, GgmlType::Q6_K, GgmlType::Q8_0, GgmlType::Q4_0, GgmlType::Q5_0, GgmlType::F16];
+
+/// All kernels that read a format.
+pub(crate) struct FormatKernels {
+    pub(crate) repack: Kernel,
+    pub(crate) dequant: Kernel,
+    pub(crate) rows: Kernel,
+    pub(crate) experts: Kernel,
+    pub(super) products: Products,
+}
+
+impl FormatKernels {
+    /// Loads them; their file is there.
+    pub(crate) fn load(gpu: &Gpu, format: PlaneFormat) -> Result<Self, CudaError> {
+        let KernelNames { repack, dequant, rows, experts, products } = *format.kernel_names();
+        Ok(Self {
+            repack: gpu.kernels.get(repack)?,
+            dequant: gpu.kernels.get(dequant)?,
+            rows: gpu.kernels.get(rows)?,
+            experts: gpu.kernels.get(experts)?,
+            products: Products::load(gpu, &products, &[format])?,
+        })
+    }
+}
+
+/// The names that [`Products`] have.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    PlaneFormat::all().map(PlaneFormat::name).chain([MIXED_PRODUCTS.format])
+}
+
+/// Whether the kernels of several formats take this one.
+pub(super) fn is_mixable(format: PlaneFormat) -> bool {
+    MIXED_TYPES.contains(&format.ggml_type())
+}
+
+/// The kernels `gemv_F` and `matmul_T_F` of a format or of several.
+pub(super) struct Products {
+    /// F.
+    pub(super) name: &'static str,
+    pub(super) gemv: Gemv,
+    /// By the number of their shape.
+    pub(super) tiles: Vec<Tile>,
+}
+
+impl Products {
+    fn load(gpu: &Gpu, names: &ProductNames, formats: &[PlaneFormat]) -> Result<Self, CudaError> {
+        let shapes = tile_shapes(gpu.device.arch().number());
+        let tiles = shapes.into_iter().zip(names.tiles).map(|(shape, name)| Tile::load(gpu, name, shape));
+        Ok(Self {
+            name: names.format,
+            gemv: Gemv::load(gpu, names.gemv, formats)?,
+            tiles: tiles.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Those that take several formats in one launch, where the model has been found to need them.
+    pub(super) fn mixed(gpu: &Gpu) -> Result<Option<Self>, CudaError> {
+        if !gpu.kernels.has(&MIXED) {
+            return Ok(None);
+        }
+        let formats: Vec<PlaneFormat> = MIXED_TYPES.into_iter().filter_map(PlaneFormat::of).collect();
+        Self::load(gpu, &MIXED_PRODUCTS, &formats).map(Some)
+    }
+}
+
+/// A matrix-vector kernel and how many of its blocks run at a time on a multiprocessor, by the number of their warps.
+pub(super) struct Gemv {
+    pub(super) kernel: Kernel,
+    /// Dynamic shared memory of a warp.
+    pub(super) ring_bytes: u32,
+    /// Chunks of 128 columns of a unit.
+    pub(super) unit_chunks: usize,
+    pub(super) blocks_per_sm: [u32; MAX_GEMV_WARPS],
+}
+
+impl Gemv {
+    /// The kernel for matrices of these formats.
+    fn load(gpu: &Gpu, name: &'static str, formats: &[PlaneFormat]) -> Result<Self, CudaError> {
+        let kernel = gpu.kernels.get(name)?;
+        let has_rings = gpu.device.arch().number() >= 80;
+        let ring_bytes = formats.iter().copied().map(gemv_ring_bytes).max().filter(|_| has_rings).unwrap_or(0) as u32;
+        let limit = gpu.device.info().max_shared_bytes as u32;
+        let mut blocks_per_sm = [0; MAX_GEMV_WARPS];
+        for (warps, blocks) in (1..).zip(&mut blocks_per_sm) {
+            // The kernels' sums take a little as well.
+            if warps * ring_bytes + 2048 <= limit {
+                kernel.allow_shared_bytes(warps * ring_bytes)?;
+                *blocks = kernel.blocks_per_sm(32 * warps, warps * ring_bytes)?;
+            }
+        }
+        let unit_chunks = formats.iter().map(|format| format.planes().span).max().unwrap_or(1);
+        Ok(Self { kernel, ring_bytes, unit_chunks, blocks_per_sm })
+    }
+}
