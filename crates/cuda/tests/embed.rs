@@ -67,7 +67,9 @@ fn golden_blocks_decode_as_elsewhere() {
         let ids: Vec<u32> = (0..weights.rows as u32).collect();
         let (_ids_room, ids) = upload(gpu, &ids);
         let (_room, out) = poisoned::<f32>(gpu, values.len());
-        Embed.run(&gpu.device, &EmbedCall { matrix: &weights.matrix, ids, chosen: ids, out, factor: 1.0 }).expect("a launch");
+        Embed
+            .run(&gpu.device, &EmbedCall { matrix: &weights.matrix, ids, chosen: ids, out, factor: 1.0 })
+            .expect("a launch");
         let found = gpu.device.download(out).expect("rows");
         for (row, (found, expected)) in found.chunks_exact(cols).zip(values.chunks_exact(cols)).enumerate() {
             let expected: Vec<f64> = expected.iter().map(|&value| f64::from(value)).collect();

@@ -154,6 +154,11 @@ golden_tests! { check_logits_alone:
 }
 
 golden_tests! { check_quantized_model:
+    q2_k("quantized/qwen3.q2_k");
+    q3_k_m("quantized/qwen3.q3_k_m");
+    iq2_xs("quantized/qwen3.iq2_xs");
+    iq3_xxs("quantized/qwen3.iq3_xxs");
+    iq4_xs("quantized/qwen3.iq4_xs");
     q4_0("quantized/qwen3.q4_0");
     q4_k_m("quantized/qwen3.q4_k_m");
     q5_k_m("quantized/qwen3.q5_k_m");

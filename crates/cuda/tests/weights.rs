@@ -18,8 +18,7 @@ use crate::support::{Random, poisoned};
 /// Every type that the kernels read, or those that `LLCUDA_TEST_TYPES` names: several processes can share them.
 pub(crate) fn types() -> Vec<GgmlType> {
     let names = std::env::var("LLCUDA_TEST_TYPES").unwrap_or_default();
-    let wanted =
-        |ggml_type: &GgmlType| names.is_empty() || names.split(',').any(|name| name == ggml_type.to_string());
+    let wanted = |ggml_type: &GgmlType| names.is_empty() || names.split(',').any(|name| name == ggml_type.to_string());
     PlaneFormat::all().map(PlaneFormat::ggml_type).chain([GgmlType::BF16, GgmlType::F32]).filter(wanted).collect()
 }
 

@@ -61,7 +61,7 @@ mod tests {
     fn notes_are_of_one_device() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().join("made"));
-        let note = |device: &str, arch| Note::within(&cache, "matmul_quant.cu", "products", &[device], arch);
+        let note = |device: &str, arch| Note::within(&cache, "matmul_mixed.cu", "products", &[device], arch);
         assert_eq!(note("a", Arch::Native(90)).load(), None);
         note("a", Arch::Native(90)).store("text");
         assert_eq!(note("a", Arch::Native(90)).load().as_deref(), Some("text"));

@@ -6,6 +6,16 @@ use super::{FORMATS, LayoutError, PlaneFormat, PlaneLayout};
 
 /// Weights of types that take more room than in the file, in 16ths of a bit.
 const GROWN: &[(GgmlType, usize)] = &[
+    (GgmlType::Q3_K, 57),
+    (GgmlType::IQ4_XS, 69),
+    (GgmlType::TQ1_0, 33),
+    (GgmlType::IQ1_S, 29),
+    (GgmlType::IQ1_M, 33),
+    (GgmlType::IQ2_XXS, 37),
+    (GgmlType::IQ2_XS, 43),
+    (GgmlType::IQ2_S, 45),
+    (GgmlType::IQ3_XXS, 53),
+    (GgmlType::IQ3_S, 57),
     (GgmlType::F32, 256),
 ];
 

@@ -92,7 +92,8 @@ impl Tiles {
         let Product { rows, cols, tokens, .. } = product;
         let shape = &self.shapes[choice.tile];
         // What is possible does not depend on how many blocks run at a time.
-        let (_, splits) = possible_splits(shape, rows, cols.div_ceil(CHUNK_COLS), *tokens, self.limits([1; MAX_CLUSTER]));
+        let (_, splits) =
+            possible_splits(shape, rows, cols.div_ceil(CHUNK_COLS), *tokens, self.limits([1; MAX_CLUSTER]));
         shape.tokens() == *tokens && splits.contains(&choice.splits)
     }
 
@@ -194,20 +195,10 @@ impl Tiles {
     }
 
     fn limits(&self, slots: [usize; MAX_CLUSTER]) -> Limits {
-        Limits {
-            slots,
-            partial_bytes: self.workspace.partial.num_bytes(),
-            arrivals: self.workspace.num_arrivals(),
-        }
+        Limits { slots, partial_bytes: self.workspace.partial.num_bytes(), arrivals: self.workspace.num_arrivals() }
     }
 
-    fn modelled(
-        &self,
-        (tiles, tile): (&[Tile], usize),
-        rows: &[usize],
-        chunks: usize,
-        tokens: usize,
-    ) -> TileChoice {
+    fn modelled(&self, (tiles, tile): (&[Tile], usize), rows: &[usize], chunks: usize, tokens: usize) -> TileChoice {
         let Tile { shape, slots, .. } = &tiles[tile];
         TileChoice { tile, splits: tile_plan(shape, rows, chunks, tokens, self.limits(*slots)).splits }
     }

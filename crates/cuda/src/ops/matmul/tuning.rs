@@ -114,7 +114,8 @@ impl Tuning {
             let mut words = line.split(' ');
             let format = format(words.next()?)?;
             let rows = words.next()?.split(',').map(|n| n.parse().ok()).collect::<Option<Vec<usize>>>()?;
-            let product = Product { format, rows, cols: words.next()?.parse().ok()?, tokens: words.next()?.parse().ok()? };
+            let product =
+                Product { format, rows, cols: words.next()?.parse().ok()?, tokens: words.next()?.parse().ok()? };
             let choice = TileChoice { tile: tile(words.next()?)?, splits: words.next()?.parse().ok()? };
             (words.next().is_none() && is_possible(&product, choice)).then_some((product, choice))
         };
@@ -168,7 +169,8 @@ mod tests {
         assert_eq!(text, "q4_k 64,32 128 8 matmul_8 2\n");
         let known = |name: &str| (name == "matmul_8").then_some(1);
         let mut read = Tuning::default();
-        let lines = ["64,x 128 8 matmul_8 2", "64 128", "1 2 3 other 4", "", "64 128 8 matmul_8 7 7", "64 256 8 matmul_8 9"];
+        let lines =
+            ["64,x 128 8 matmul_8 2", "64 128", "1 2 3 other 4", "", "64 128 8 matmul_8 7 7", "64 256 8 matmul_8 9"];
         let nonsense: String = lines.iter().map(|line| format!("q4_k {line}\n")).collect();
         let format = |name: &str| (name == "q4_k").then_some("q4_k");
         let text = format!("{text}{nonsense}q9 64 128 8 matmul_8 2\n");
