@@ -9,7 +9,6 @@ use std::{
 use anyhow::Context;
 use engine::{Capacity, Engine};
 use gguf::{Gguf, Metadata};
-use model::DecoderSpec;
 use server::{Model, ModelInfo};
 use text::{ChatTemplate, Tokenizer};
 
@@ -36,7 +35,7 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<(Model, Summary)> {
     let wanted = args.batching.wanted(args.device.default_parallel())?;
     // The tokenizer takes as long as the weights of a small model.
     let (text, loaded) = thread::scope(|scope| {
-        let text = scope.spawn(|| text(&args.model, metadata, &spec));
+        let text = scope.spawn(|| text(&args.model, metadata));
         let loaded = device::load(Arc::clone(&gguf), &args.device, &wanted, &LoadBar::new(Work::Loading));
         (text.join(), loaded)
     });
@@ -92,28 +91,10 @@ fn text_metadata(gguf: &mut Gguf) -> Metadata {
     taken
 }
 
-fn text(
-    args: &ModelArgs,
-    metadata: Metadata,
-    spec: &DecoderSpec,
-) -> anyhow::Result<(Arc<Tokenizer>, Arc<ChatTemplate>)> {
+fn text(args: &ModelArgs, metadata: Metadata) -> anyhow::Result<(Arc<Tokenizer>, Arc<ChatTemplate>)> {
     let tokenizer = Tokenizer::from_metadata(&metadata)?;
-    check_vocabulary(spec, &tokenizer)?;
     let template = template::load(&args.template, &metadata, &tokenizer)?;
     Ok((Arc::new(tokenizer), Arc::new(template)))
-}
-
-/// A token without a row in the embedding table could be asked for, and never computed.
-fn check_vocabulary(spec: &DecoderSpec, tokenizer: &Tokenizer) -> anyhow::Result<()> {
-    let (num_tokens, num_rows) = (tokenizer.num_tokens(), spec.vocab_size);
-    anyhow::ensure!(
-        num_tokens <= num_rows,
-        "`tokenizer.ggml.tokens` lists {num_tokens} tokens, but `token_embd.weight` has {num_rows} rows: the tokenizer is another model's"
-    );
-    if num_tokens < num_rows {
-        tracing::debug!(num_tokens, num_rows, "the embedding table is padded");
-    }
-    Ok(())
 }
 
 /// The name that answers carry and the further ones: as llama-server chooses them.
