@@ -1,5 +1,6 @@
 // Attention for heads without kernels of their own, one query token and head a block of threads. Obvious before fast, all sums in f32.
 //   attention_any     any even head_dim up to 256
+//   attention_large   the same up to 512
 //   attention_latent  values are the first value_dim elements of the keys: head_dim up to 640, value_dim up to 512
 //
 // Shapes in include/attention.cuh; tokens of all sequences alike, whether their sequence has one or many. Grid (num_heads, tokens),
@@ -131,3 +132,4 @@ template <unsigned MAX_HEAD, unsigned MAX_VALUE, bool LATENT> static __device__ 
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32) attention_any(const __grid_constant__ AnyArgs args) { attend_any<256, 256, false>(args); }
 extern "C" __global__ void __launch_bounds__(WARPS * 32) attention_latent(const __grid_constant__ AnyArgs args) { attend_any<640, 512, true>(args); }
+extern "C" __global__ void __launch_bounds__(WARPS * 32) attention_large(const __grid_constant__ AnyArgs args) { attend_any<512, 512, false>(args); }

@@ -1,8 +1,8 @@
 // The feed-forward's activation: out = activation(gate) * up, or (act_*) out = activation(up) where there is no gate.
 // act_none: the first `cols` of every `stride` columns as they are.
 //
-// gate_up f32 [tokens][stride]: a row holds gate in columns 0..cols and up in up_offset..up_offset + cols (up_offset 0: there is up
-// alone); both 16-byte aligned. cols % 4 == 0 (% 32 where int8 is written). out as in include/act_out.cuh. Grid (columns in steps of 4 * block,
+// gate f32 [tokens][stride], up f32 [tokens][up_stride], of which columns 0..cols are read (where there is no gate, `gate` is `up`); both
+// 16-byte aligned. cols % 4 == 0 (% 32 where int8 is written). out as in include/act_out.cuh. Grid (columns in steps of 4 * block,
 // tokens), block a multiple of 32: any, results do not depend on it.
 //   SiLU  x / (1 + e^-x)
 //   GELU  x / 2 * (1 + erf(x / sqrt(2))), and by tanh: x / 2 * (1 + tanh(u)) = x / (1 + e^-2u), u = sqrt(2 / pi) * (x + 0.044715 x^3)
@@ -12,10 +12,11 @@
 #include "mma.cuh"
 
 struct GatedActArgs {
-    const float* gate_up;
+    const float* gate;
+    const float* up;
     ActOut out;
     unsigned stride;
-    unsigned up_offset;
+    unsigned up_stride;
 };
 
 // x / (1 + e^-y), within 5e-7 of it: 0 (not NaN) where e^-y overflows.
@@ -61,8 +62,8 @@ template <class A> static __device__ __forceinline__ void gated_act(const GatedA
     unsigned cols = args.out.q8.cols, row = blockIdx.y, col = (blockIdx.x * blockDim.x + threadIdx.x) * 4u;
     unsigned mask = __ballot_sync(0xffffffffu, col < cols);
     if (col < cols) {
-        const float* from = args.gate_up + (size_t)row * args.stride + col;
-        float4 gate = *(const float4*)from, up = *(const float4*)(from + args.up_offset);
+        float4 gate = *(const float4*)(args.gate + (size_t)row * args.stride + col);
+        float4 up = *(const float4*)(args.up + (size_t)row * args.up_stride + col);
         float4 v = make_float4(A::apply(gate.x, up.x), A::apply(gate.y, up.y), A::apply(gate.z, up.z), A::apply(gate.w, up.w));
         act_out4(args.out, row, col, v, mask);
     }

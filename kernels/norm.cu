@@ -1,5 +1,6 @@
 // Norms of rows of the residual stream, with what surrounds them in a layer:
 //   x' = x + scale * branch, or x + scale * rms(branch) * branch_weight   (where there is a branch; x' replaces x)
+//   x' times x_scale[0]                                                   (where that is given, with a branch)
 //   out = norm(x')                                                        (where out has columns)
 // with norm(v) one of
 //   rms_norm    rms(v) * weight, rms(v) = v / sqrt(mean(v^2) + eps)
@@ -22,6 +23,7 @@ struct NormArgs {
     const float* branch_weight;
     const float* weight;
     const float* bias;
+    const float* x_scale;  // [1] or null
     const unsigned* row_ids;
     ActOut out;
     unsigned cols;
@@ -123,7 +125,7 @@ template <int PIECES>
 static __device__ __forceinline__ void add_branch(const NormArgs& args, unsigned row, ActVec (&x)[PIECES], const Weight<PIECES>& weight, float inverse_cols, float* scratch) {
     ActVec branch[PIECES];
     load_pieces(branch, args.branch + (size_t)row * args.cols, args.cols);
-    float factor = args.branch_scale;
+    float factor = args.branch_scale, scale = args.x_scale != nullptr ? args.x_scale[0] : 1.0f;
     if (args.branch_weight != nullptr) {
         float sum = 0.0f;
 #pragma unroll
@@ -136,7 +138,7 @@ static __device__ __forceinline__ void add_branch(const NormArgs& args, unsigned
     for (int i = 0; i < PIECES; i++) {
         unsigned col = column<PIECES>(i);
         float* to = args.x + (size_t)row * args.cols + col;
-        x[i].a = plus(x[i].a, times(branch[i].a, factor)), x[i].b = plus(x[i].b, times(branch[i].b, factor));
+        x[i].a = times(plus(x[i].a, times(branch[i].a, factor)), scale), x[i].b = times(plus(x[i].b, times(branch[i].b, factor)), scale);
         if (col < args.cols) *(float4*)to = x[i].a;
         if (col + 4 < args.cols) *(float4*)(to + 4) = x[i].b;
     }

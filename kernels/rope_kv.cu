@@ -9,8 +9,10 @@
 // inv_freqs[i] and multiplies it by magnitude; pairs are (2i, 2i+1) (style 0, "norm") or (i, i + rope_dim/2) (style 1, "neox").
 // Where temperature is not 0, queries are also multiplied by 1 + temperature * ln(1 + (position + offset) / floor).
 //
-// qkv [tokens][row_stride] f32: num_heads query, num_kv_heads key, num_kv_heads value heads of head_dim (even, at most 256), row_stride
-// even. positions, slot_mapping [tokens]; inv_freqs [rope_dim/2] f32; q_norm, k_norm f32; q_out [tokens][num_heads * head_dim] f16. The
+// Where `unit_values`, values are normed as by NORM_UNIT.
+//
+// qkv [tokens][row_stride] f32: num_heads query, num_kv_heads key, num_kv_heads value heads of head_dim (even, at most 256, 512
+// in rope_kv_large), or query heads alone (row_heads says how many heads there are), row_stride even. positions, slot_mapping [tokens]; inv_freqs [rope_dim/2] f32; q_norm, k_norm f32; q_out [tokens][num_heads * head_dim] f16. The
 // cache as in include/kv_cache.cuh, q8_0 where it has scales. Tokens with slot NO_SLOT are left out. The scale is applied in f32: a
 // large query shrinks before it becomes f16.
 // Grid (heads / 8, tokens), block 256 threads: a warp has a head. Bytes moved: 4 a value read, 2 (q8_0: 1.06) written.
@@ -18,7 +20,6 @@
 #include "reduce.cuh"
 #include "rope.cuh"
 
-static constexpr unsigned MAX_HEAD = 256;
 static constexpr unsigned WARPS = 8;
 
 enum HeadNorm : unsigned { NORM_NONE, NORM_HEAD, NORM_OWN, NORM_ALL, NORM_UNIT };
@@ -35,11 +36,13 @@ struct RopeKvArgs {
     unsigned row_stride;
     unsigned num_heads;
     unsigned num_kv_heads;
+    unsigned row_heads;
     unsigned head_dim;
     unsigned rope_dim;
     unsigned style;
     HeadNorm norm;
     unsigned centered;
+    unsigned unit_values;
     float eps;
     float scale;
     float magnitude;
@@ -78,7 +81,7 @@ static __device__ __forceinline__ void write_kv(const RopeKvArgs& args, bool is_
     }
 }
 
-extern "C" __global__ void __launch_bounds__(WARPS * 32) rope_kv(const __grid_constant__ RopeKvArgs args) {
+template <unsigned MAX_HEAD> static __device__ __forceinline__ void rope_heads(const RopeKvArgs& args) {
     __shared__ __align__(16) float heads[WARPS][MAX_HEAD];
     __shared__ __align__(16) float scratch[2][16];
     __shared__ float2 sines[MAX_HEAD / 2];
@@ -94,9 +97,9 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) rope_kv(const __grid_co
     float q_inverse = 0.0f, k_inverse = 0.0f;
     if (args.norm == NORM_ALL) {
         q_inverse = row_inverse(row, args.num_heads * head_dim, args.eps, scratch[0]);
-        k_inverse = row_inverse(row + args.num_heads * head_dim, args.num_kv_heads * head_dim, args.eps, scratch[1]);
+        if (args.row_heads > args.num_heads) k_inverse = row_inverse(row + args.num_heads * head_dim, args.num_kv_heads * head_dim, args.eps, scratch[1]);
     }
-    if (slot == NO_SLOT || head >= num_rotated + args.num_kv_heads) return;
+    if (slot == NO_SLOT || head >= args.row_heads) return;
     float* x = heads[warp];
     const float2* source = (const float2*)(row + head * head_dim);
     for (unsigned i = lane; i < head_dim / 2; i += 32) ((float2*)x)[i] = source[i];
@@ -111,9 +114,9 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) rope_kv(const __grid_co
         __syncwarp();
         rotate_pairs(x, sines, args.rope_dim / 2, args.style != 0, lane);
         __syncwarp();
-        if (args.norm == NORM_UNIT) norm_head(x, nullptr, args, lane);
-        __syncwarp();
     }
+    if (head < num_rotated ? args.norm == NORM_UNIT : args.unit_values != 0) norm_head(x, nullptr, args, lane);
+    __syncwarp();
     if (is_query) {
         float scale = args.scale;
         if (args.temperature != 0.0f) scale *= fmaf(args.temperature, log1pf((float)((position + args.temperature_offset) / args.temperature_floor)), 1.0f);
@@ -124,3 +127,6 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) rope_kv(const __grid_co
         write_kv(args, true, head - num_rotated, slot, x, lane);
     }
 }
+
+extern "C" __global__ void __launch_bounds__(WARPS * 32) rope_kv(const __grid_constant__ RopeKvArgs args) { rope_heads<256>(args); }
+extern "C" __global__ void __launch_bounds__(WARPS * 32) rope_kv_large(const __grid_constant__ RopeKvArgs args) { rope_heads<512>(args); }

@@ -36,10 +36,15 @@ fn case(bench: &Bench, rows: usize, cols: usize) -> Result<(), CudaError> {
     let weight = weights.span::<f32>(0, cols);
     let branches = [
         ("norm", None, 4 * floats),
-        ("add, norm", Some(Branch { values: values.all(), weight: None, scale: 1.0 }), 12 * floats),
+        ("add, norm", Some(Branch { values: values.all(), weight: None, scale: 1.0, sum_scale: None }), 12 * floats),
         (
             "norm, add, norm",
-            Some(Branch { values: values.all(), weight: Some(weights.span(4 * cols, cols)), scale: 1.0 }),
+            Some(Branch {
+                values: values.all(),
+                weight: Some(weights.span(4 * cols, cols)),
+                scale: 1.0,
+                sum_scale: None,
+            }),
             12 * floats,
         ),
     ];

@@ -9,6 +9,7 @@ pub(crate) mod experts;
 mod ffn;
 mod latent;
 mod layers;
+mod per_layer;
 mod residual;
 
 use model::{DecoderSpec, LayerSpec, Linear, Rope};
@@ -16,6 +17,7 @@ use model::{DecoderSpec, LayerSpec, Linear, Rope};
 use experts::{ExpertSizes, Experts};
 use latent::{LatentSizes, Latents};
 use layers::{LayerOps, layer_ops};
+use per_layer::{PerLayer, PerLayerSizes};
 
 use crate::{
     CudaOptions, LoneToken,
@@ -72,6 +74,7 @@ pub(crate) struct Forward {
     buffers: Buffers,
     experts: Option<Experts>,
     latents: Option<Latents>,
+    per_layer: Option<PerLayer>,
     attention_workspace: AttentionWorkspace,
     layers: Vec<LayerOps>,
     ropes: Vec<(Rope, Buffer)>,
@@ -116,6 +119,9 @@ impl Forward {
             buffers: Buffers::new(&gpu.device, sizes)?,
             experts: ExpertSizes::new(&model.spec, sizes.tokens)?.map(|sizes| Experts::new(gpu, &sizes)).transpose()?,
             latents: LatentSizes::new(&model.spec, sizes.tokens)?.map(|sizes| Latents::new(gpu, &sizes)).transpose()?,
+            per_layer: PerLayerSizes::new(&model.spec, sizes.tokens)
+                .map(|sizes| PerLayer::new(&gpu.device, &sizes))
+                .transpose()?,
             attention_workspace: AttentionWorkspace::new(&gpu.device, &shapes, max_seqs)?,
             layers,
             ropes,
@@ -142,6 +148,7 @@ impl Forward {
         Ok(sizes.num_bytes()
             + experts
             + latents
+            + PerLayerSizes::new(spec, sizes.tokens).map_or(0, |sizes| sizes.num_bytes())
             + attention
             + sampling
             + 4 * layout.num_words()
@@ -159,6 +166,7 @@ impl Forward {
     pub(crate) fn run(&self, shape: StepShape, only: Option<Stage>) -> Result<(), CudaError> {
         let step = Step { forward: self, shape, only };
         step.embed()?;
+        step.load_per_layer_inputs()?;
         step.route_heads()?;
         step.enter()?;
         for layer_idx in 0..self.layers.len() {

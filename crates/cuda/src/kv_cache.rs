@@ -13,7 +13,7 @@ const PLANE_ALIGN: usize = 256;
 /// Elements of a q8_0 block, which share a scale.
 const Q8_BLOCK: usize = 32;
 /// The largest head the kernels have room for.
-const MAX_HEAD_DIM: usize = 256;
+const MAX_HEAD_DIM: usize = 512;
 /// The same for latents, whose keys hold the values.
 const MAX_LATENT_DIM: usize = 640;
 
@@ -51,7 +51,10 @@ struct LayerShape {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KvLayout {
     kv_type: KvType,
+    /// Those that make keys.
     layers: Vec<LayerShape>,
+    /// Whose keys and values each layer of the model reads.
+    places: Vec<usize>,
 }
 
 /// Bytes from the start of the buffer to the planes of a layer.
@@ -99,14 +102,21 @@ impl KvLayout {
     /// # Errors
     /// [`CudaError::Unsupported`] for head sizes that the kernels or the KV type cannot take.
     pub fn new(spec: &DecoderSpec, kv_type: KvType) -> Result<Self, CudaError> {
-        let layers = spec.layers.iter().enumerate().map(|(layer_idx, layer)| {
-            let (head_dim, num_kv_heads) = (layer.attention.head_dim, layer.attention.num_kv_heads);
-            let is_latent = layer.attention.latent.is_some();
+        let (mut layers, mut places) = (Vec::new(), Vec::<usize>::new());
+        for (layer_idx, attention) in spec.layers.iter().map(|layer| &layer.attention).enumerate() {
+            let (head_dim, num_kv_heads) = (attention.head_dim, attention.num_kv_heads);
+            let is_latent = attention.latent.is_some();
             let check = if is_latent { check_latent_dim } else { check_head_dim };
             check(head_dim, kv_type).map_err(|fault| CudaError::Unsupported(format!("layer {layer_idx}: {fault}")))?;
-            Ok(LayerShape { num_kv_heads, head_dim, num_value_heads: if is_latent { 0 } else { num_kv_heads } })
-        });
-        Ok(Self { kv_type, layers: layers.collect::<Result<_, CudaError>>()? })
+            if let Some(&place) = attention.kv_source.and_then(|source| places.get(source)) {
+                places.push(place);
+                continue;
+            }
+            places.push(layers.len());
+            let num_value_heads = if is_latent { 0 } else { num_kv_heads };
+            layers.push(LayerShape { num_kv_heads, head_dim, num_value_heads });
+        }
+        Ok(Self { kv_type, layers, places })
     }
 
     /// Bytes that one block of 16 tokens takes, over all layers.
@@ -230,7 +240,8 @@ impl KvCache {
     /// When there is no such layer.
     #[must_use]
     pub fn layer(&self, layer_idx: usize) -> KvLayer {
-        let (shape, at, kv_type) = (self.layout.layers[layer_idx], self.offsets[layer_idx], self.layout.kv_type);
+        let place = self.layout.places[layer_idx];
+        let (shape, at, kv_type) = (self.layout.layers[place], self.offsets[place], self.layout.kv_type);
         let plane = |offset: usize| self.buffer.ptr().offset(offset);
         let scale = |offset: usize| match kv_type {
             KvType::F16 => DevicePtr::NULL,
@@ -249,7 +260,8 @@ mod tests {
 
     fn layout(kv_type: KvType) -> KvLayout {
         let shape = |num_kv_heads, head_dim, num_value_heads| LayerShape { num_kv_heads, head_dim, num_value_heads };
-        KvLayout { kv_type, layers: vec![shape(8, 128, 8), shape(1, 96, 1), shape(1, 576, 0)] }
+        let layers = vec![shape(8, 128, 8), shape(1, 96, 1), shape(1, 576, 0)];
+        KvLayout { kv_type, layers, places: vec![0, 1, 2] }
     }
 
     #[test]
@@ -298,7 +310,7 @@ mod tests {
         assert_eq!(check_head_dim(96, KvType::Q8_0), Ok(()));
         assert_eq!(check_latent_dim(576, KvType::Q8_0), Ok(()));
         let fault = |head_dim, kv_type| check_head_dim(head_dim, kv_type).unwrap_err();
-        assert!(fault(258, KvType::F16).contains("258"), "too large");
+        assert!(fault(514, KvType::F16).contains("514"), "too large");
         assert!(fault(65, KvType::F16).contains("even sizes"), "odd");
         assert!(fault(80, KvType::Q8_0).contains("use the KV cache type f16"), "no whole blocks");
     }

@@ -120,6 +120,7 @@ fn stage_bytes(forward: &Forward, stage: Stage, (num_tokens, kv_tokens): (usize,
 fn qkv_matrices(weights: &AttentionWeights<Weight>) -> Vec<&Weight> {
     match weights {
         AttentionWeights::Heads(heads) => vec![&heads.q.weight, &heads.k.weight, &heads.v.weight],
+        AttentionWeights::Queries(queries) => vec![&queries.q.weight],
         AttentionWeights::Latent(latent) => {
             let mut matrices = vec![&latent.q_b, &latent.kv_a];
             matrices.extend(latent.q_a.as_ref().map(|(q_a, _)| q_a));
@@ -129,7 +130,6 @@ fn qkv_matrices(weights: &AttentionWeights<Weight>) -> Vec<&Weight> {
             });
             matrices
         }
-        AttentionWeights::Queries(queries) => vec![&queries.q.weight],
     }
 }
 

@@ -29,8 +29,8 @@ fn missing(norm: Norm, layer: &LayerSpec) -> Option<&'static str> {
         (residual.is_parallel() && matches!(ffn, Ffn::Moe(_)), "experts beside attention"),
         (matches!(ffn, Ffn::Plain { activation: Activation::ClampedSwiglu, .. }), "a clamped SwiGLU without a gate"),
         (
-            attention.kv_source.is_some() || attention.values != Values::Plain,
-            "normed values, or keys and values of an earlier layer,",
+            attention.latent.is_some() && (attention.kv_source.is_some() || attention.values != Values::Plain),
+            "latent attention with normed values or those of an earlier layer",
         ),
         (
             attention.latent.is_some() && (attention.temperature.is_some() || attention.qk_norm != QkNorm::None),

@@ -414,7 +414,7 @@ fn chunked_masks_begin_at_multiples() {
 fn every_other_even_head_size_is_right() {
     let Some(gpu) = gpu() else { return };
     let (lens, counts) = chunks();
-    for head_dim in [2, 8, 16, 20, 32, 50, 160, 250] {
+    for head_dim in [2, 8, 16, 20, 32, 50, 160, 250, 512] {
         let paged = Paged::new(gpu, (2, head_dim), KvType::F16, &lens);
         Step::new(gpu, &paged, group(3), &counts).check(Seqs::Planned);
         let paged = Paged::new(gpu, (2, head_dim), KvType::F16, &LENS);
@@ -489,7 +489,7 @@ fn what_does_not_fit_is_refused() {
     let shape =
         |num_heads, num_kv_heads, head_dim| HeadShape { num_heads, num_kv_heads, head_dim, value_dim: head_dim };
     assert!(error(shape(4, 2, 80), KvType::Q8_0).contains("use the KV cache type f16"));
-    assert!(error(shape(4, 2, 512), KvType::F16).contains("512"));
+    assert!(error(shape(4, 2, 514), KvType::F16).contains("514"));
     assert!(error(shape(4, 3, 64), KvType::F16).contains("4 query heads over 3 KV heads"));
     let paged = Paged::new(gpu, (1, 16), KvType::F16, &[3]);
     let step = Step::new(gpu, &paged, group(2), &[1]);

@@ -101,6 +101,27 @@ fn activations_need_no_gate() {
 }
 
 #[test]
+fn up_may_lie_elsewhere() {
+    let Some(gpu) = gpu() else { return };
+    let op = GatedAct::new(gpu).expect("kernels");
+    let (rows, cols, stride) = (9, 96, 224);
+    let mut random = Random::new(4);
+    let (gate, up) = (random.floats(rows * cols, 6.0), random.floats(rows * stride, 6.0));
+    let (_gate, gate_up) = upload(gpu, &gate);
+    let (_up, up_span) = upload(gpu, &up);
+    let act = ActRows::new(gpu, Wanted::Both, rows, cols);
+    let inner = Inner::Gate { up: up_span, stride };
+    let call = GatedActCall { gate_up, inner, rows, cols, activation: Activation::GeluTanh, out: act.out() };
+    op.run(&gpu.device, &call).expect("the launch works");
+    let rows = gate.chunks(cols).zip(up.chunks(stride));
+    let expected: Vec<f64> =
+        rows.flat_map(|(gate, up)| gate.iter().zip(up).map(|(g, u)| gated(Activation::GeluTanh, *g, *u))).collect();
+    act.check(gpu, "up elsewhere", &expected, RTOL);
+    let inner = Inner::Gate { up: up_span.slice(0..up.len() - stride), stride };
+    assert!(op.run(&gpu.device, &GatedActCall { inner, ..call }).is_err(), "a row of up is missing");
+}
+
+#[test]
 fn parts_of_rows_are_taken_as_they_are() {
     let Some(gpu) = gpu() else { return };
     let op = GatedAct::new(gpu).expect("kernels");

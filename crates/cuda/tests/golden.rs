@@ -131,6 +131,8 @@ golden_tests! { check_float_model:
 
 golden_tests! { check_logits_alone:
     gemma("gemma");
+    gemma4("gemma4");
+    gemma4_dense("gemma4_dense");
     phi3_long("phi3_long");
     granitemoe("granitemoe");
     llama_yarn("llama_yarn");

@@ -113,7 +113,7 @@ fn check(gpu: &Gpu, data: &Data, kind: Kind, wanted: Wanted) {
             x,
             cols,
             rows: Rows::First(rows),
-            branch: branch.map(|weight| Branch { values, weight, scale: SCALE }),
+            branch: branch.map(|weight| Branch { values, weight, scale: SCALE, sum_scale: None }),
             norm: Some((norm, act.out())),
             eps: EPS,
         };
@@ -156,10 +156,27 @@ fn a_branch_can_be_added_without_a_norm_behind_it() {
     let (_x, x) = upload(gpu, &data.x);
     let (_branch, values) = upload(gpu, &data.branch);
     let (_weight, weight) = upload(gpu, &data.branch_weight);
-    let branch = Some(Branch { values, weight: Some(weight), scale: SCALE });
+    let branch = Some(Branch { values, weight: Some(weight), scale: SCALE, sum_scale: None });
     let call = NormCall { x, cols: 1152, rows: Rows::First(4), branch, norm: None, eps: EPS };
     op.run(&gpu.device, &call).expect("the launch works");
     assert_close("added", &floats(x, gpu), &data.added(true), 4e-6, RTOL);
+}
+
+#[test]
+fn sums_can_be_scaled() {
+    let Some(gpu) = gpu() else { return };
+    let data = Data::new(5, 288);
+    let (_x, x) = upload(gpu, &data.x);
+    let (_branch, values) = upload(gpu, &data.branch);
+    let (_scale, sum_scale) = upload(gpu, &[0.37_f32]);
+    let branch = Some(Branch { values, weight: None, scale: SCALE, sum_scale: Some(sum_scale) });
+    let act = ActRows::new(gpu, Wanted::Both, 5, 288);
+    let call = NormCall { x, cols: 288, rows: Rows::First(5), branch, norm: Some((Norm::None, act.out())), eps: EPS };
+    Norms::new(gpu).and_then(|op| op.run(&gpu.device, &call)).expect("the launch works");
+    let expected: Vec<f64> = data.added(false).iter().map(|x| f64::from(0.37_f32) * x).collect();
+    assert_close("scaled", &floats(x, gpu), &expected, 4e-6, RTOL);
+    let found: Vec<f64> = floats(x, gpu).into_iter().map(f64::from).collect();
+    act.check(gpu, "scaled", &found, RTOL);
 }
 
 #[test]
@@ -204,7 +221,7 @@ fn a_row_alone_is_the_row_in_a_batch_to_the_bit() {
         let (_x, x) = upload(gpu, &data.x[part.clone()]);
         let (_branch, values) = upload(gpu, &data.branch[part]);
         let act = ActRows::new(gpu, Wanted::Half, rows, 4096);
-        let branch = Some(Branch { values, weight: Some(branch_weight), scale: SCALE });
+        let branch = Some(Branch { values, weight: Some(branch_weight), scale: SCALE, sum_scale: None });
         let norm = Some((Norm::Rms { weight }, act.out()));
         let call = NormCall { x, cols: 4096, rows: Rows::First(rows), branch, norm, eps: EPS };
         op.run(&gpu.device, &call).expect("the launch works");
@@ -235,7 +252,10 @@ fn what_does_not_fit_is_refused() {
         NormCall { rows: Rows::First(3), ..fits },
         NormCall { cols: 64, ..fits },
         NormCall { x: x.slice(1..256), rows: Rows::First(1), ..fits },
-        NormCall { branch: Some(Branch { values: x.slice(0..128), weight: None, scale: SCALE }), ..fits },
+        NormCall {
+            branch: Some(Branch { values: x.slice(0..128), weight: None, scale: SCALE, sum_scale: None }),
+            ..fits
+        },
     ];
     for call in misfits {
         assert!(op.run(&gpu.device, &call).is_err(), "{call:?}");

@@ -6,7 +6,7 @@ use cuda::{
     kv_cache::{KvCache, KvLayout},
     ops::rope::{RopeKv, RopeKvInputs},
 };
-use model::{Attention, QkNorm, RopeStyle, Temperature};
+use model::{Attention, QkNorm, RopeStyle, Temperature, Values};
 use quant::f16_to_f32;
 
 use crate::{
@@ -174,7 +174,10 @@ impl Case {
             for head in 0..a.num_kv_heads {
                 let value = &row[a.q_size() + a.kv_size() + head * a.head_dim..][..a.head_dim];
                 let key = self.head(k_row, head, position, (&data.k_norm, &data));
-                let value: Vec<f64> = value.iter().map(|x| f64::from(*x)).collect();
+                let mut value: Vec<f64> = value.iter().map(|x| f64::from(*x)).collect();
+                if a.values == Values::UnitNorm {
+                    self.norm(&mut value, &vec![1.0; a.head_dim]);
+                }
                 for (what, plane, expected) in [("key", &found.keys, key), ("value", &found.values, value)] {
                     let (found, scales) = self.stored(plane, slot as usize, head);
                     self.compare(&format!("token {token}, {what} head {head}"), &found, &expected, scales.as_deref());
@@ -271,6 +274,24 @@ fn heads_are_normed() {
                 normed(qk_norm, Case { centered: true, ..case(RopeStyle::Neox, shape, shape.2 / 2) }).check(gpu);
             }
         }
+    }
+}
+
+#[test]
+fn values_are_normed_and_queries_come_alone() {
+    let Some(gpu) = gpu() else { return };
+    for shape in [(4, 2, 16), (2, 1, 320), (8, 1, 512)] {
+        let mut case = normed(QkNorm::PerHead, case(RopeStyle::Neox, shape, shape.2));
+        case.attention.values = Values::UnitNorm;
+        case.check(gpu);
+        // The same rows cut shorter give the same queries, and no keys.
+        let data = case.data();
+        let queries = case.run(gpu, &data).queries;
+        let width = case.attention.q_size() + 2 * case.attention.kv_size();
+        let rows = data.qkv.chunks(width).flat_map(|row| row[..case.attention.q_size()].to_vec()).collect();
+        case.attention.kv_source = Some(0);
+        let found = case.run(gpu, &Data { qkv: rows, ..data });
+        assert!(found.queries == queries && found.bytes.iter().all(|&byte| byte == 0xff));
     }
 }
 

@@ -183,7 +183,7 @@ OF_A_LAYER = {"norm", "qkv", "rope_kv", "attention", "attn_output", "gate_up", "
 
 # What Forward::run calls for each layer, and the methods that only other architectures take.
 LAYER_METHODS = ("attention_block", "turn", "ffn_block", "leave")
-OF_OTHERS = {"latent_attention", "plain", "experts", "route_heads"}
+OF_OTHERS = {"latent_attention", "plain", "experts", "route_heads", "per_layer_block"}
 FILES = ("forward.rs", "forward/attention.rs", "forward/ffn.rs", "forward/residual.rs")
 
 

@@ -1,6 +1,6 @@
 //! The stages of the attention block.
 
-use model::{AttentionWeights, HeadWeights, Linear, Norm};
+use model::{AttentionWeights, Linear, Norm};
 
 use crate::{
     device::DevicePtr,
@@ -21,42 +21,43 @@ impl Step<'_> {
     pub(super) fn attention_block(&self, layer_idx: usize) -> Result<(), CudaError> {
         let weights = &self.forward.model.weights.layers[layer_idx];
         let inputs = match &weights.attention {
-            AttentionWeights::Heads(heads) => {
-                self.heads(layer_idx, heads)?;
+            AttentionWeights::Heads(_) | AttentionWeights::Queries(_) => {
+                self.heads(layer_idx)?;
                 self.stage(Stage::Attention, |f| self.attend(f, layer_idx))?;
                 self.output_inputs(layer_idx)?
             }
             AttentionWeights::Latent(latent) => self.latent_attention(layer_idx, latent)?,
-            AttentionWeights::Queries(_) => unreachable!("`supported` refuses them"),
         };
         self.stage(Stage::AttnOutput, |f| {
             self.matmul(inputs, &[segment(&weights.attn_output, self.branch(), f.model.spec.hidden_size)])
         })
     }
 
-    /// Queries, keys and values of a matrix each.
-    fn heads(&self, layer_idx: usize, weights: &HeadWeights<Weight>) -> Result<(), CudaError> {
-        let attn = &self.spec(layer_idx).attention;
+    /// Queries, keys and values of a matrix each, or queries alone.
+    fn heads(&self, layer_idx: usize) -> Result<(), CudaError> {
+        let matrices = head_matrices(&self.forward.model.weights.layers[layer_idx].attention);
         self.stage(Stage::Qkv, |f| {
-            let stride = attn.q_size() + 2 * attn.kv_size();
+            let stride = matrices.iter().map(|linear| linear.weight.matrix().rows()).sum();
             let qkv = f.buffers.qkv.rows(self.shape.tokens, stride);
             let mut start = 0;
-            let segments = [&weights.q, &weights.k, &weights.v].map(|linear| {
-                let out = qkv.slice(start..qkv.len());
-                start += linear.weight.matrix().rows();
-                segment(linear, out, stride)
-            });
+            let segments: Vec<_> = matrices
+                .iter()
+                .map(|linear| {
+                    let out = qkv.slice(start..qkv.len());
+                    start += linear.weight.matrix().rows();
+                    segment(linear, out, stride)
+                })
+                .collect();
             self.matmul(self.attention_inputs(layer_idx)?, &segments)
         })?;
-        self.stage(Stage::RopeKv, |f| f.ops.rope_kv.run(&f.device, &self.rope_inputs(layer_idx, weights)))
+        self.stage(Stage::RopeKv, |f| f.ops.rope_kv.run(&f.device, &self.rope_inputs(layer_idx)))
     }
 
     /// The part of the normed hidden states that the first matrices of attention want.
     pub(super) fn attention_inputs(&self, layer_idx: usize) -> Result<ActOut, CudaError> {
         match &self.forward.model.weights.layers[layer_idx].attention {
-            AttentionWeights::Heads(heads) => self.hidden_inputs(&[&heads.q, &heads.k, &heads.v]),
             AttentionWeights::Latent(latent) => self.latent_inputs(latent),
-            AttentionWeights::Queries(_) => unreachable!("`supported` refuses them"),
+            heads => self.hidden_inputs(&head_matrices(heads)),
         }
     }
 
@@ -73,16 +74,22 @@ impl Step<'_> {
         self.act(&f.buffers.act_attn, &matrices, self.spec(layer_idx).attention.output_size())
     }
 
-    fn rope_inputs<'a>(&'a self, layer_idx: usize, weights: &HeadWeights<Weight>) -> RopeKvInputs<'a> {
+    fn rope_inputs(&self, layer_idx: usize) -> RopeKvInputs<'_> {
         let (f, tokens) = (self.forward, self.shape.tokens);
         let attention = &self.spec(layer_idx).attention;
+        let (q_norm, k_norm) = match &f.model.weights.layers[layer_idx].attention {
+            AttentionWeights::Heads(heads) => (heads.q_norm.as_ref(), heads.k_norm.as_ref()),
+            AttentionWeights::Queries(queries) => (queries.q_norm.as_ref(), None),
+            AttentionWeights::Latent(_) => (None, None),
+        };
+        let heads = attention.q_size() + attention.key_cache_size() + attention.value_cache_size();
         RopeKvInputs {
             attention,
             norm_eps: f.model.spec.norm_eps,
             centered_norms: f.model.spec.norm != Norm::Rms,
-            qkv: f.buffers.qkv.rows(tokens, attention.q_size() + 2 * attention.kv_size()),
-            q_norm: weights.q_norm.as_ref().map(Weight::vector),
-            k_norm: weights.k_norm.as_ref().map(Weight::vector),
+            qkv: f.buffers.qkv.rows(tokens, heads),
+            q_norm: q_norm.map(Weight::vector),
+            k_norm: k_norm.map(Weight::vector),
             inv_freqs: f.inv_freqs(layer_idx),
             positions: f.array(&f.layout.positions, tokens),
             slot_mapping: f.array(&f.layout.slot_mapping, tokens),
@@ -139,5 +146,14 @@ impl Step<'_> {
             decode,
             tiles: f.array(&layout.tiles, num_tiles),
         }
+    }
+}
+
+/// The matrices that make heads, side by side.
+fn head_matrices(weights: &AttentionWeights<Weight>) -> Vec<&Linear<Weight>> {
+    match weights {
+        AttentionWeights::Heads(heads) => vec![&heads.q, &heads.k, &heads.v],
+        AttentionWeights::Queries(queries) => vec![&queries.q],
+        AttentionWeights::Latent(_) => Vec::new(),
     }
 }

@@ -20,7 +20,7 @@ impl Step<'_> {
     pub(super) fn enter(&self) -> Result<(), CudaError> {
         self.stage(Stage::Norm, |f| {
             let positions = f.model.weights.position_embd.as_ref();
-            let branch = positions.map(|_| Branch { values: self.branch(), weight: None, scale: 1.0 });
+            let branch = positions.map(|_| Branch { values: self.branch(), weight: None, scale: 1.0, sum_scale: None });
             let norm = Some((self.norm(f.model.weights.layers[0].attn_norm.as_ref()), self.layer_inputs(0)?));
             f.ops.norm.run(&f.device, &self.norm_call(branch, norm))
         })
@@ -46,12 +46,21 @@ impl Step<'_> {
     /// Adds the layer's output, and norms for the next layer; after the last one only the addition is left.
     pub(super) fn leave(&self, layer_idx: usize) -> Result<(), CudaError> {
         let weights = &self.forward.model.weights.layers[layer_idx];
+        let post_norm = match &weights.per_layer_block {
+            Some(block) => {
+                self.per_layer_block(layer_idx, block)?;
+                Some(&block.post_norm)
+            }
+            None => weights.post_ffw_norm.as_ref(),
+        };
         self.stage(Stage::Norm, |f| {
             let norm = match f.model.weights.layers.get(layer_idx + 1) {
                 Some(next) => Some((self.norm(next.attn_norm.as_ref()), self.layer_inputs(layer_idx + 1)?)),
                 None => None,
             };
-            f.ops.norm.run(&f.device, &self.norm_call(Some(self.added(weights.post_ffw_norm.as_ref())), norm))
+            let sum_scale = weights.output_scale.as_ref().map(Weight::vector);
+            let branch = Branch { sum_scale, ..self.added(post_norm) };
+            f.ops.norm.run(&f.device, &self.norm_call(Some(branch), norm))
         })
     }
 
@@ -93,9 +102,9 @@ impl Step<'_> {
         }
     }
 
-    fn added(&self, norm: Option<&NormWeights<Weight>>) -> Branch {
+    pub(super) fn added(&self, norm: Option<&NormWeights<Weight>>) -> Branch {
         let scale = self.forward.model.spec.residual_scale;
-        Branch { values: self.branch(), weight: norm.map(|norm| norm.weight.vector()), scale }
+        Branch { values: self.branch(), weight: norm.map(|norm| norm.weight.vector()), scale, sum_scale: None }
     }
 
     fn norm(&self, weights: Option<&NormWeights<Weight>>) -> Norm {
@@ -108,7 +117,7 @@ impl Step<'_> {
         }
     }
 
-    fn norm_call(&self, branch: Option<Branch>, norm: Option<(Norm, ActOut)>) -> NormCall {
+    pub(super) fn norm_call(&self, branch: Option<Branch>, norm: Option<(Norm, ActOut)>) -> NormCall {
         let (f, spec) = (self.forward, &self.forward.model.spec);
         NormCall {
             x: f.buffers.hidden.rows(self.shape.tokens, spec.hidden_size),

@@ -34,12 +34,19 @@ struct Kernels {
 }
 
 /// What rows hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Inner {
     /// Gate and up side by side.
     GateUp,
     /// Up alone.
     Up,
+    /// The gate alone; up lies elsewhere.
+    Gate {
+        /// `[rows, stride]`, of which the first columns are read.
+        up: Span<f32>,
+        /// Elements from one row to the next, a multiple of 4.
+        stride: usize,
+    },
 }
 
 /// One call.
@@ -77,10 +84,11 @@ pub struct RowsCall {
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct GatedActArgs {
-    gate_up: DevicePtr,
+    gate: DevicePtr,
+    up: DevicePtr,
     out: ActOut,
     stride: u32,
-    up_offset: u32,
+    up_stride: u32,
 }
 
 // SAFETY: `GatedActArgs` of kernels/gated_act.cu.
@@ -109,12 +117,17 @@ impl GatedAct {
     /// [`CudaError::Shape`] when buffers do not fit the sizes, [`CudaError::Driver`] when the launch is refused.
     pub fn run(&self, device: &Device, call: &GatedActCall) -> Result<(), CudaError> {
         let GatedActCall { gate_up, inner, rows, cols, activation, out } = *call;
-        let (stride, up_offset) = match inner {
-            Inner::GateUp => (2 * cols, cols),
-            Inner::Up => (cols, 0),
-        };
         let kernel = self.kernel(activation, inner)?;
-        launch(device, kernel, &RowsCall { from: gate_up, stride, rows, cols, out }, (stride, up_offset))
+        let gate = |stride| Rows { from: gate_up, stride };
+        let (gate, up) = match inner {
+            Inner::GateUp => {
+                let from = gate_up.slice(cols.min(gate_up.len())..gate_up.len());
+                (gate(2 * cols), Rows { from, stride: 2 * cols })
+            }
+            Inner::Up => (gate(cols), gate(cols)),
+            Inner::Gate { up, stride } => (gate(cols), Rows { from: up, stride }),
+        };
+        launch(device, kernel, (gate, up), (rows, cols, out))
     }
 
     /// Makes the inputs of a matrix of rows as they are.
@@ -122,42 +135,58 @@ impl GatedAct {
     /// # Errors
     /// As [`Self::run`].
     pub fn rows(&self, device: &Device, call: &RowsCall) -> Result<(), CudaError> {
-        launch(device, &self.none, call, (call.cols, 0))
+        let RowsCall { from, stride, rows, cols, out } = *call;
+        let from = Rows { from, stride };
+        launch(device, &self.none, (from, from), (rows, cols, out))
     }
 
     fn kernel(&self, activation: Activation, inner: Inner) -> Result<&Kernel, CudaError> {
-        let kernels = match (activation, inner) {
-            (Activation::Silu, _) => &self.silu,
-            (Activation::Gelu, _) => &self.gelu,
-            (Activation::GeluTanh, _) => &self.gelu_tanh,
-            (Activation::ClampedSwiglu, Inner::GateUp) => return Ok(&self.clamped_swiglu),
-            (Activation::ClampedSwiglu, Inner::Up) => {
+        let has_gate = !matches!(inner, Inner::Up);
+        let kernels = match activation {
+            Activation::Silu => &self.silu,
+            Activation::Gelu => &self.gelu,
+            Activation::GeluTanh => &self.gelu_tanh,
+            Activation::ClampedSwiglu if has_gate => return Ok(&self.clamped_swiglu),
+            Activation::ClampedSwiglu => {
                 return Err(CudaError::shape(OP, "a clamped SwiGLU without a gate".to_owned()));
             }
         };
-        Ok(match inner {
-            Inner::GateUp => &kernels.gated,
-            Inner::Up => &kernels.plain,
-        })
+        Ok(if has_gate { &kernels.gated } else { &kernels.plain })
     }
 }
 
-/// Launches a kernel over rows that it reads so many columns of; `up` stands from column `up_offset` on.
+/// Rows that a kernel reads the first columns of.
+#[derive(Clone, Copy)]
+struct Rows {
+    from: Span<f32>,
+    stride: usize,
+}
+
+impl Rows {
+    fn check(&self, rows: usize, cols: usize) -> Result<(), CudaError> {
+        let Self { from, stride } = *self;
+        let needed = if rows == 0 { 0 } else { (rows - 1) * stride + cols };
+        let aligned = from.ptr().0.is_multiple_of(16) && stride.is_multiple_of(4);
+        if from.len() < needed || stride < cols || !aligned {
+            let (len, at) = (from.len(), from.ptr().0);
+            return Err(CudaError::shape(
+                OP,
+                format!("{len} elements at {at:#x}, rows {stride} apart; {needed} are needed, aligned to 16 bytes"),
+            ));
+        }
+        Ok(())
+    }
+}
+
 fn launch(
     device: &Device,
     kernel: &Kernel,
-    call: &RowsCall,
-    (read, up_offset): (usize, usize),
+    (gate, up): (Rows, Rows),
+    (rows, cols, out): (usize, usize, ActOut),
 ) -> Result<(), CudaError> {
-    let RowsCall { from, stride, rows, cols, out } = *call;
     out.check(OP, rows, cols)?;
-    let needed = if rows == 0 { 0 } else { (rows - 1) * stride + read };
-    if from.len() < needed || stride < read || !stride.is_multiple_of(4) || !from.ptr().0.is_multiple_of(16) {
-        let (len, at) = (from.len(), from.ptr().0);
-        let message =
-            format!("{len} elements at {at:#x}, rows {stride} apart; {needed} are needed, aligned to 16 bytes");
-        return Err(CudaError::shape(OP, message));
-    }
+    gate.check(rows, cols)?;
+    up.check(rows, cols)?;
     if rows == 0 {
         return Ok(());
     }
@@ -165,7 +194,8 @@ fn launch(
         return Err(CudaError::shape(OP, format!("{rows} rows; the limit is {MAX_ROWS}")));
     }
     let block: u32 = if rows <= FEW_ROWS { 64 } else { 256 };
-    let args = GatedActArgs { gate_up: from.ptr(), out, stride: stride as u32, up_offset: up_offset as u32 };
+    let (stride, up_stride) = (gate.stride as u32, up.stride as u32);
+    let args = GatedActArgs { gate: gate.from.ptr(), up: up.from.ptr(), out, stride, up_stride };
     let launch = Launch { grid: [(cols as u32).div_ceil(4 * block), rows as u32, 1], block, shared_bytes: 0 };
     // SAFETY: both sides were checked to have room for the rows.
     unsafe { kernel.launch(device, launch, &args) }
@@ -177,6 +207,6 @@ mod tests {
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernel() {
-        assert_eq!((size_of::<GatedActArgs>(), std::mem::offset_of!(GatedActArgs, stride)), (64, 56));
+        assert_eq!((size_of::<GatedActArgs>(), std::mem::offset_of!(GatedActArgs, stride)), (72, 64));
     }
 }

@@ -61,6 +61,8 @@ pub struct Branch {
     pub weight: Option<Span<f32>>,
     /// What they are multiplied by, last of all.
     pub scale: f32,
+    /// `[1]`: what the sum is multiplied by.
+    pub sum_scale: Option<Span<f32>>,
 }
 
 /// One call: `x += branch` where there is a branch, then `out = norm(x)` where that is wanted.
@@ -88,6 +90,7 @@ struct NormArgs {
     branch_weight: DevicePtr,
     weight: DevicePtr,
     bias: DevicePtr,
+    x_scale: DevicePtr,
     row_ids: DevicePtr,
     out: ActOut,
     cols: u32,
@@ -159,6 +162,7 @@ impl NormCall {
             branch_weight: DevicePtr::NULL,
             weight: DevicePtr::NULL,
             bias: DevicePtr::NULL,
+            x_scale: DevicePtr::NULL,
             row_ids: DevicePtr::NULL,
             out: ActOut::NONE,
             cols: cols as u32,
@@ -174,6 +178,10 @@ impl NormCall {
         if let Some(branch) = branch {
             check_len("branch", branch.values, needed)?;
             args.branch = branch.values.ptr();
+            if let Some(scale) = branch.sum_scale {
+                check_len("the scale of sums", scale, 1)?;
+                args.x_scale = scale.ptr();
+            }
             if let Some(weight) = branch.weight {
                 check_len("branch weight", weight, cols)?;
                 args.branch_weight = weight.ptr();
@@ -235,7 +243,7 @@ mod tests {
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernel() {
-        assert_eq!((size_of::<NormArgs>(), std::mem::offset_of!(NormArgs, cols)), (112, 96));
+        assert_eq!((size_of::<NormArgs>(), std::mem::offset_of!(NormArgs, cols)), (120, 104));
     }
 
     #[test]

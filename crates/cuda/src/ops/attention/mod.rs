@@ -26,6 +26,8 @@ const BLOCK: u32 = 128;
 const TILE_ROWS: usize = 64;
 /// Heads of one KV head that share a tile at most.
 const MAX_TILE_HEADS: usize = 16;
+/// Elements of a head that `attention_any` has room for; `attention_large` takes more.
+const MAX_ANY: usize = 256;
 /// Elements of a latent's value at most.
 const MAX_LATENT_VALUE: usize = 512;
 /// What a grid's y dimension takes.
@@ -170,7 +172,8 @@ impl Attention {
                 prefill.allow_shared_bytes(shared_bytes)?;
                 Kernels::Tiled { decode, prefill }
             }
-            None => Kernels::Any(gpu.kernels.get("attention_any")?),
+            None if shape.head_dim <= MAX_ANY => Kernels::Any(gpu.kernels.get("attention_any")?),
+            None => Kernels::Any(gpu.kernels.get("attention_large")?),
         };
         Ok(Self { shape, kv_type, kernels })
     }

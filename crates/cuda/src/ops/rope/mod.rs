@@ -2,7 +2,7 @@
 
 mod latent;
 
-use model::{Attention, QkNorm, RopeStyle, Temperature};
+use model::{Attention, QkNorm, RopeStyle, Temperature, Values};
 
 use crate::{
     device::{Device, DevicePtr, Kernel, KernelArgs, Launch, Span},
@@ -16,6 +16,8 @@ pub use latent::{RopeLatent, RopeLatentInputs};
 const OP: &str = "rope_kv";
 /// Heads of a block of threads.
 const HEADS_PER_BLOCK: usize = 8;
+/// Elements of a head that the kernel for usual heads has room for.
+const MAX_HEAD: usize = 256;
 /// What a grid's y dimension takes.
 const MAX_TOKENS: usize = 65_535;
 
@@ -23,6 +25,7 @@ const MAX_TOKENS: usize = 65_535;
 #[derive(Clone, Debug)]
 pub struct RopeKv {
     kernel: Kernel,
+    large: Kernel,
 }
 
 /// What a launch works on. Tokens are counted by `positions`.
@@ -34,7 +37,8 @@ pub struct RopeKvInputs<'a> {
     pub norm_eps: f32,
     /// Whether the head norms subtract the mean first.
     pub centered_norms: bool,
-    /// `[tokens][q_size + 2 * kv_size]`: a token's query, key and value heads.
+    /// `[tokens][q_size + 2 * kv_size]`: a token's query, key and value heads; `[tokens][q_size]` where another layer's
+    /// keys and values are read ([`Attention::kv_source`]).
     pub qkv: Span<f32>,
     /// Weights of the query heads' norm, of the shape that [`model::QkNorm`] says.
     pub q_norm: Option<Span<f32>>,
@@ -66,11 +70,13 @@ struct Args {
     row_stride: u32,
     num_heads: u32,
     num_kv_heads: u32,
+    row_heads: u32,
     head_dim: u32,
     rope_dim: u32,
     style: u32,
     norm: u32,
     centered: u32,
+    unit_values: u32,
     eps: f32,
     scale: f32,
     magnitude: f32,
@@ -88,7 +94,7 @@ impl RopeKv {
     /// # Errors
     /// [`CudaError::Kernels`].
     pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
-        Ok(Self { kernel: gpu.kernels.get("rope_kv")? })
+        Ok(Self { kernel: gpu.kernels.get("rope_kv")?, large: gpu.kernels.get("rope_kv_large")? })
     }
 
     /// Writes a step's queries, keys and values.
@@ -101,12 +107,12 @@ impl RopeKv {
         if num_tokens == 0 {
             return Ok(());
         }
-        let num_heads = spec.num_heads + 2 * spec.num_kv_heads;
-        let grid = [num_heads.div_ceil(HEADS_PER_BLOCK) as u32, num_tokens as u32, 1];
+        let kernel = if spec.head_dim <= MAX_HEAD { &self.kernel } else { &self.large };
+        let grid = [inputs.row_heads().div_ceil(HEADS_PER_BLOCK) as u32, num_tokens as u32, 1];
         let shape = Launch { grid, block: (HEADS_PER_BLOCK * 32) as u32, shared_bytes: 0 };
         // SAFETY: checked above: every plane holds as many rows as the kernel touches; slots lie in the cache by the
         // step's contract.
-        unsafe { self.kernel.launch(device, shape, &inputs.args()) }
+        unsafe { kernel.launch(device, shape, &inputs.args()) }
     }
 }
 
@@ -129,7 +135,7 @@ impl RopeKvInputs<'_> {
         }
         let (q_norm, k_norm) = self.norm_lens()?;
         let needed = [
-            ("qkv", self.qkv.len(), num_tokens * (spec.q_size() + 2 * spec.kv_size())),
+            ("qkv", self.qkv.len(), num_tokens * self.row_heads() * spec.head_dim),
             ("queries", self.queries.len(), num_tokens * spec.q_size()),
             ("inv_freqs", self.inv_freqs.len(), rope_dim / 2),
             ("q_norm", self.q_norm.map_or(0, |w| w.len()), q_norm),
@@ -142,16 +148,26 @@ impl RopeKvInputs<'_> {
         if aligned { Ok(()) } else { refuse("qkv must be aligned to 8 bytes, queries to 16".to_owned()) }
     }
 
+    fn has_keys(&self) -> bool {
+        self.attention.kv_source.is_none()
+    }
+
+    /// Heads of a row of `qkv`.
+    fn row_heads(&self) -> usize {
+        let spec = self.attention;
+        spec.num_heads + if self.has_keys() { 2 * spec.num_kv_heads } else { 0 }
+    }
+
     /// Weights that the norms of queries and keys need.
     fn norm_lens(&self) -> Result<(usize, usize), CudaError> {
         let spec = self.attention;
         Ok(match spec.qk_norm {
             QkNorm::None | QkNorm::UnitAfterRope => (0, 0),
-            QkNorm::PerHead => (spec.head_dim, spec.head_dim),
+            QkNorm::PerHead => (spec.head_dim, if self.has_keys() { spec.head_dim } else { 0 }),
             QkNorm::AllHeads if self.centered_norms => {
                 return refuse("a norm of all heads as one vector that subtracts their mean".to_owned());
             }
-            QkNorm::PerHeadOwn | QkNorm::AllHeads => (spec.q_size(), spec.kv_size()),
+            QkNorm::PerHeadOwn | QkNorm::AllHeads => (spec.q_size(), if self.has_keys() { spec.kv_size() } else { 0 }),
         })
     }
 
@@ -169,9 +185,10 @@ impl RopeKvInputs<'_> {
             slot_mapping: self.slot_mapping.ptr(),
             q_out: self.queries.ptr(),
             kv: self.cache.planes,
-            row_stride: (spec.q_size() + 2 * spec.kv_size()) as u32,
+            row_stride: (self.row_heads() * spec.head_dim) as u32,
             num_heads: spec.num_heads as u32,
             num_kv_heads: spec.num_kv_heads as u32,
+            row_heads: self.row_heads() as u32,
             head_dim: spec.head_dim as u32,
             rope_dim: spec.rope.dim as u32,
             style: match spec.rope.style {
@@ -186,6 +203,7 @@ impl RopeKvInputs<'_> {
                 QkNorm::UnitAfterRope => 4,
             },
             centered: u32::from(self.centered_norms),
+            unit_values: u32::from(spec.values == Values::UnitNorm),
             eps: self.norm_eps,
             scale: spec.scale,
             magnitude: spec.rope.magnitude,
@@ -204,6 +222,6 @@ fn refuse<T>(message: String) -> Result<T, CudaError> {
 mod tests {
     #[test]
     fn the_struct_is_laid_out_as_in_the_kernel() {
-        assert_eq!(size_of::<super::Args>(), 7 * 8 + 32 + 14 * 4);
+        assert_eq!(size_of::<super::Args>(), 7 * 8 + 32 + 16 * 4);
     }
 }
