@@ -98,7 +98,7 @@ class Permuted(Case):
         yield name, permute(tensor, heads[part]) if part in heads else tensor
 
 
-class GraniteMoe(Permuted):
+class Moe(Case):
     """Experts' gate and up come as one."""
 
     def tensor(self, name, tensor, config):
@@ -114,6 +114,10 @@ class GraniteMoe(Permuted):
             yield from super().tensor(name, tensor, config)
 
 
+class GraniteMoe(Moe, Permuted):
+    """The same with rotations of neighbours."""
+
+
 def block(name):
     return "blk." + next(part for part in name.split(".") if part.isdigit())
 
@@ -122,8 +126,19 @@ class Gpt2(Case):
     def tensor(self, name, tensor, config):
         if name.endswith((".attn.bias", ".attn.masked_bias")):
             return
-        is_transposed = name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+        is_transposed = self.arch == "gpt2" and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
         yield name, tensor.T if is_transposed else tensor
+
+
+class GptNeoX(Case):
+    """Queries, keys and values of a head lie together; the file has all queries first."""
+
+    def tensor(self, name, tensor, config):
+        if "query_key_value" in name:
+            heads = config.num_attention_heads
+            parts = tensor.view(heads, 3, config.hidden_size // heads, *tensor.shape[1:])
+            tensor = torch.cat([part.reshape(-1, *tensor.shape[1:]) for part in parts.unbind(1)])
+        yield name, tensor
 
 
 class Falcon(Case):
@@ -307,6 +322,19 @@ ALL = [
     Gpt2("gpt2", "gpt2", tf.GPT2LMHeadModel,
          tf.GPT2Config(vocab_size=VOCAB, n_positions=CONTEXT, n_embd=HIDDEN, n_layer=2, n_head=4, n_inner=FFN,
                        attn_implementation="eager", bos_token_id=1, eos_token_id=2)),
+    Gpt2("starcoder", "starcoder", tf.GPTBigCodeForCausalLM,
+         tf.GPTBigCodeConfig(vocab_size=VOCAB, n_positions=CONTEXT, n_embd=HIDDEN, n_layer=2, n_head=4, n_inner=FFN,
+                             attn_implementation="eager", bos_token_id=1, eos_token_id=2, multi_query=True),
+         kv_heads=1),
+    GptNeoX("gptneox", "gptneox", tf.GPTNeoXForCausalLM,
+            config(tf.GPTNeoXConfig, rope_parameters=rope(partial_rotary_factor=0.5)), kv_heads=4,
+            rope__dimension_count=4, use_parallel_residual=True),
+    Moe("olmoe", "olmoe", tf.OlmoeForCausalLM,
+               config(tf.OlmoeConfig, intermediate_size=24, num_experts=6, num_experts_per_tok=2),
+               expert_count=6, expert_used_count=2),
+    Case("seed_oss", "seed_oss", tf.SeedOssForCausalLM,
+         config(tf.SeedOssConfig, head_dim=8, attention_bias=True), attention__key_length=8,
+         attention__value_length=8),
     Case("starcoder2", "starcoder2", tf.Starcoder2ForCausalLM,
          config(tf.Starcoder2Config, use_bias=True, intermediate_size=288)),
     Case("command_r", "command-r", tf.CohereForCausalLM, config(tf.CohereConfig, use_qk_norm=True, logit_scale=0.5),

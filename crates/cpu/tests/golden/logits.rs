@@ -123,6 +123,10 @@ golden_tests! { check_exact_alone:
     falcon("falcon", "falcon");
     falcon_two_norms("falcon_two_norms", "falcon_two_norms");
     gpt2("gpt2", "gpt2");
+    starcoder("starcoder", "starcoder");
+    gptneox("gptneox", "gptneox");
+    olmoe("olmoe", "olmoe");
+    seed_oss("seed_oss", "seed_oss");
     starcoder2("starcoder2", "starcoder2");
     command_r("command_r", "command_r");
     cohere2("cohere2", "cohere2");

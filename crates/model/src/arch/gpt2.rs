@@ -1,4 +1,4 @@
-//! `gpt2`: learned positions, layer norms, a feed-forward block without a gate; queries, keys and values in one tensor.
+//! `gpt2`, and `starcoder` with one key head: learned positions, layer norms, a feed-forward block without a gate; queries, keys and values in one tensor.
 
 use gguf::Gguf;
 

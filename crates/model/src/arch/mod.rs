@@ -13,16 +13,19 @@ mod gemma4;
 mod glm4;
 mod gpt2;
 mod gpt_oss;
+mod gptneox;
 mod granite;
 mod llama;
 mod llama4;
 mod mistral3;
 mod olmo2;
+mod olmoe;
 mod phi3;
 mod qwen2;
 mod qwen2moe;
 mod qwen3;
 mod qwen3moe;
+mod seed_oss;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -51,9 +54,12 @@ const REGISTRY: &[(&str, ReadSpec)] = &[
     ("granitemoe", granite::spec_moe),
     ("gpt-oss", gpt_oss::spec),
     ("olmo2", olmo2::spec),
+    ("olmoe", olmoe::spec),
     ("stablelm", stablelm::spec),
     ("falcon", falcon::spec),
     ("gpt2", gpt2::spec),
+    ("starcoder", gpt2::spec),
+    ("gptneox", gptneox::spec),
     ("starcoder2", starcoder2::spec),
     ("command-r", command_r::spec),
     ("cohere2", command_r::spec2),
@@ -64,6 +70,7 @@ const REGISTRY: &[(&str, ReadSpec)] = &[
     ("mistral3", mistral3::spec),
     ("deepseek2", deepseek2::spec),
     ("llama4", llama4::spec),
+    ("seed_oss", seed_oss::spec),
 ];
 
 /// The architectures that can be served, as `general.architecture` names them.

@@ -23,7 +23,7 @@ fn every_architecture_loads() {
         assert_eq!((attention.num_heads, attention.num_kv_heads, attention.head_dim), (2, 1, HEAD_DIM));
         assert_eq!((attention.q_size(), attention.kv_size()), (2 * HEAD_DIM, HEAD_DIM));
         assert_eq!((attention.scale, attention.softcap), (if arch == "gemma4" { 1.0 } else { 0.5 }, None));
-        assert_eq!(attention.rope.dim, if arch == "gpt2" { 0 } else { HEAD_DIM });
+        assert_eq!(attention.rope.dim, if matches!(arch, "gpt2" | "starcoder") { 0 } else { HEAD_DIM });
         assert_eq!(spec.kv_elements_per_token(), 2 * HEAD_DIM * NUM_LAYERS);
         let (Ffn::Gated { size, .. } | Ffn::Plain { size, .. } | Ffn::Moe(Moe { size, .. })) = spec.layers[0].ffn;
         assert_eq!(size, if parts(arch).contains(&Part::Experts) { EXPERTS[2] } else { FFN });
