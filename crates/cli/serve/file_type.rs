@@ -3,39 +3,13 @@
 use std::collections::BTreeMap;
 
 use gguf::Gguf;
-
-/// `general.file_type` by number, as llama.cpp counts.
-const NAMES: &[(u64, &str)] = &[
-    (0, "F32"),
-    (1, "F16"),
-    (2, "Q4_0"),
-    (3, "Q4_1"),
-    (7, "Q8_0"),
-    (8, "Q5_0"),
-    (9, "Q5_1"),
-    (10, "Q2_K"),
-    (11, "Q3_K_S"),
-    (12, "Q3_K_M"),
-    (13, "Q3_K_L"),
-    (14, "Q4_K_S"),
-    (15, "Q4_K_M"),
-    (16, "Q5_K_S"),
-    (17, "Q5_K_M"),
-    (18, "Q6_K"),
-    (21, "Q2_K_S"),
-    (25, "IQ4_NL"),
-    (30, "IQ4_XS"),
-    (32, "BF16"),
-    (36, "TQ1_0"),
-    (37, "TQ2_0"),
-    (38, "MXFP4"),
-];
+use quantize::FileType;
 
 /// The mix's name, or the type that most of the weights have.
 pub(crate) fn name(gguf: &Gguf) -> String {
     let told = gguf.metadata().uint("general.file_type").ok().flatten();
-    let known = NAMES.iter().find(|(id, _)| Some(*id) == told);
-    known.map_or_else(|| most_common(gguf), |(_, name)| (*name).to_owned())
+    let known = told.and_then(|id| FileType::from_id(u32::try_from(id).ok()?));
+    known.map_or_else(|| most_common(gguf), |file_type| file_type.name().to_owned())
 }
 
 fn most_common(gguf: &Gguf) -> String {

@@ -81,10 +81,10 @@ fn experts_see_the_tokens_that_come_to_them() {
     let ids = &golden.prompts[1].ids;
     let seen = observed(&golden.gguf, ids);
     for name in ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"] {
-        let of_layer = |(tensor, _): &&(String, usize)| tensor == &format!("blk.0.{name}.weight");
-        let rows: usize = seen.iter().filter(|(key, _)| of_layer(&key)).map(|(_, rows)| rows.len()).sum();
+        let of_layer = |(tensor, _): &(String, usize)| tensor == &format!("blk.0.{name}.weight");
+        let rows: usize = seen.iter().filter(|(key, _)| of_layer(key)).map(|(_, rows)| rows.len()).sum();
         assert_eq!(rows as u64, ids.len() as u64 * number("expert_used_count"), "{name}");
-        assert!(seen.keys().filter(of_layer).all(|(_, expert)| (*expert as u64) < number("expert_count")));
-        assert!(seen.keys().filter(of_layer).count() > 1, "{name}: all tokens chose one expert");
+        assert!(seen.keys().filter(|key| of_layer(key)).all(|(_, expert)| (*expert as u64) < number("expert_count")));
+        assert!(seen.keys().filter(|key| of_layer(key)).count() > 1, "{name}: all tokens chose one expert");
     }
 }
