@@ -3,6 +3,7 @@
 mod bad_input;
 mod clients;
 mod commands;
+mod convert;
 mod crowd;
 mod downloads;
 pub(crate) mod http;
