@@ -132,7 +132,8 @@ template <class W> static __device__ __forceinline__ void multiply_pairs(const M
     store_pairs(args, tile, pairs, sums, sum);
 }
 
+// Room for three blocks is asked for, so that no fewer registers are given out than sums and weights take.
 #define MOE_MATMUL(name, weights)                                                                                    \
-    extern "C" __global__ void __launch_bounds__(128) moe_matmul_##name(const __grid_constant__ MoeMatmulArgs args) { \
+    extern "C" __global__ void __launch_bounds__(128, 3) moe_matmul_##name(const __grid_constant__ MoeMatmulArgs args) { \
         multiply_pairs<weights>(args);                                                                               \
     }
