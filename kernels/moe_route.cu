@@ -8,8 +8,8 @@
 //   `slots` may be null) passes none: its experts are NO_EXPERT, its weights 0. Grid (tokens / 8 rounded up), block 256: a warp each
 //   token. num_experts <= 1024, num_used <= 32. Bytes moved: 4 * tokens * (num_experts + 2 * num_used).
 // moe_group: lists the pairs by expert for moe_matmul. order [pairs] holds the pairs of expert 0, then those of 1, ..., without
-//   those of NO_EXPERT; tiles [max_tiles] are runs of at most 8 pairs of one expert: (expert, first place in order, pairs, 0),
-//   those left over have 0 pairs. max_tiles >= min(pairs, pairs / 8 + num_experts). One block of 1024 threads. The places of an
+//   those of NO_EXPERT; tiles [max_tiles] are runs of at most tile_pairs pairs of one expert: (expert, first place in order,
+//   pairs, 0), those left over have 0 pairs. max_tiles >= min(pairs, pairs / tile_pairs + num_experts). One block of 1024 threads. The places of an
 //   expert's pairs differ from run to run; nothing that is computed with them does.
 // moe_sum: out[token] = sum over ranks of weights * rows[pair], f32 [..][cols], cols % 4 == 0, the ranks in order, those of
 //   weight 0 left out, the others' weight 1 where `weighted` is 0; then, where `shared` is not null, + w * shared[token] with
@@ -19,7 +19,7 @@
 #include "quant_formats.cuh"
 #include "reduce.cuh"
 
-constexpr unsigned MAX_EXPERTS = 1024, ROUTE_WARPS = 8, GROUP_THREADS = 1024, TILE_PAIRS = 8, NO_EXPERT = 0xffffffffu;
+constexpr unsigned MAX_EXPERTS = 1024, ROUTE_WARPS = 8, GROUP_THREADS = 1024, NO_EXPERT = 0xffffffffu;
 
 struct MoeRouteArgs {
     const float* logits;
@@ -142,6 +142,7 @@ struct MoeGroupArgs {
     unsigned pairs;
     unsigned num_experts;
     unsigned max_tiles;
+    unsigned tile_pairs;
 };
 
 extern "C" __global__ void __launch_bounds__(GROUP_THREADS) moe_group(const __grid_constant__ MoeGroupArgs args) {
@@ -158,7 +159,7 @@ extern "C" __global__ void __launch_bounds__(GROUP_THREADS) moe_group(const __gr
     }
     __syncthreads();
     // Sums over the experts before each thread's own: tiles in the high word, pairs in the low one.
-    unsigned count = counts[thread], num_tiles = (count + TILE_PAIRS - 1) / TILE_PAIRS;
+    unsigned count = counts[thread], num_tiles = (count + args.tile_pairs - 1) / args.tile_pairs;
     unsigned long long own = ((unsigned long long)num_tiles << 32) | count, end = own;
 #pragma unroll
     for (unsigned i = 1; i < 32; i <<= 1) {
@@ -174,7 +175,7 @@ extern "C" __global__ void __launch_bounds__(GROUP_THREADS) moe_group(const __gr
     }
     unsigned first = (unsigned)start, tile = (unsigned)(start >> 32);
     for (unsigned i = 0; i < num_tiles; i++) {
-        args.tiles[tile + i] = make_uint4(thread, first + i * TILE_PAIRS, min(count - i * TILE_PAIRS, TILE_PAIRS), 0u);
+        args.tiles[tile + i] = make_uint4(thread, first + i * args.tile_pairs, min(count - i * args.tile_pairs, args.tile_pairs), 0u);
     }
     for (unsigned i = (unsigned)(all >> 32) + thread; i < args.max_tiles; i += GROUP_THREADS) args.tiles[i] = make_uint4(0u, 0u, 0u, 0u);
     counts[thread] = first;

@@ -7,7 +7,7 @@ use cuda::{
     ops::{
         act_out::{ActOut, ActPlanes, ActQ8},
         matmul::{Matrix, Uploader},
-        moe::{ExpertMatmul, ExpertMatmulCall, Route, RouteCall, Routes, max_tiles},
+        moe::{ExpertMatmul, ExpertMatmulCall, Grouping, Route, RouteCall, Routes, max_tiles},
     },
     repack::PlaneLayout,
 };
@@ -46,7 +46,9 @@ fn case(bench: &Bench, spec: &Moe, (name, tokens): (&str, usize), matrices: [&Ma
     let room = |words: usize| Buffer::new(device, 4 * words, "bench");
     let (experts, weights, order) = (room(pairs)?, room(pairs)?, room(pairs)?);
     let tiles = room(4 * max_tiles(pairs, spec.num_experts))?;
-    let routes = Routes { experts: experts.all(), weights: weights.all(), order: order.all(), tiles: tiles.all() };
+    let grouping = Grouping::of(pairs, spec.num_experts);
+    let routes =
+        Routes { experts: experts.all(), weights: weights.all(), order: order.all(), tiles: tiles.all(), grouping };
     // Logits that spread the tokens over the experts.
     let logits = room(tokens * spec.num_experts)?;
     let values: Vec<f32> = (0..tokens * spec.num_experts).map(|i| (i * 7919 % 1009) as f32 / 1009.0).collect();
@@ -63,9 +65,10 @@ fn case(bench: &Bench, spec: &Moe, (name, tokens): (&str, usize), matrices: [&Ma
     let blocks = tokens * padded / 32;
     let (q, d, s) = (Buffer::new(device, tokens * padded, "bench")?, room(blocks)?, room(blocks)?);
     let act = ActQ8::new(ActPlanes { q: q.all(), d: d.all(), s: s.all() }, tokens, hidden)?;
+    let half = Buffer::new(device, 2 * tokens * padded, "bench")?;
     let out = room(pairs * 2 * spec.size)?;
     let call = ExpertMatmulCall {
-        act: ActOut::q8(act, tokens),
+        act: ActOut::q8(act, tokens).with_half(half.all())?,
         pairs_per_input: spec.num_used,
         pairs,
         matrices: &matrices,

@@ -4,7 +4,7 @@
 //
 // W: the experts' rows one behind the other as one matrix in the layout of quant_formats.cuh, each expert's filled up to a
 // multiple of 16; up to two matrices of the same format (gate and up), the second one's rows behind the first one's in `out`. x int8 as in
-// quant_act.cuh, or f16 rows for f16 weights. order and tiles as moe_group (moe_route.cu) lists them: a block decodes a
+// quant_act.cuh, or f16 rows for f16 weights. order and tiles as moe_group (moe_route.cu) lists them, 8 pairs a tile: a block decodes a
 // unit of weights once for up to 8 pairs of an expert. Grid (tiles of 16 rows over the matrices, tiles of pairs), block
 // num_warps * 32 threads, at most 4 warps: they share the columns, and their sums meet in a fixed order, whatever pairs share a
 // tile. Bytes moved: the planes of the experts that any pair chose, once for every 8 of its pairs; activations come from L2.
@@ -39,9 +39,9 @@ struct PairTile {
     const float* bias;    // of the rows, or null
 };
 
-static __device__ __forceinline__ PairTile pair_tile(const MoeMatmulArgs& args, uint4 tile) {
-    unsigned row_tiles = (args.rows + 15u) >> 4, second = blockIdx.x >= row_tiles;
-    unsigned row_tile = blockIdx.x - (second ? row_tiles : 0u), row = row_tile * 16u;
+// Of an expert's tile of rows in the first or second matrix.
+static __device__ __forceinline__ PairTile pair_tile(const MoeMatmulArgs& args, uint4 tile, unsigned second, unsigned row_tile) {
+    unsigned row_tiles = (args.rows + 15u) >> 4, row = row_tile * 16u;
     const float* bias = args.bias[second];
     if (bias != nullptr) bias += (size_t)tile.x * args.rows + row;
     size_t at = (size_t)tile.x * row_tiles + row_tile;
@@ -113,7 +113,8 @@ template <class W> static __device__ __forceinline__ void multiply_pairs(const M
     grid_wait();
     uint4 listed = args.tiles[blockIdx.y];
     if (listed.z == 0u) return;
-    PairTile tile = pair_tile(args, listed);
+    unsigned row_tiles = (args.rows + 15u) >> 4, second = blockIdx.x >= row_tiles;
+    PairTile tile = pair_tile(args, listed, second, blockIdx.x - (second ? row_tiles : 0u));
     if (threadIdx.x < tile.count) pairs[threadIdx.x] = args.order[listed.y + threadIdx.x];
     __syncthreads();
     unsigned lane = threadIdx.x & 31u, num_warps = blockDim.x >> 5, units = args.chunks / W::CHUNKS;

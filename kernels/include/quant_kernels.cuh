@@ -4,6 +4,7 @@
 #include "half_gemv.cuh"
 #include "half_repack.cuh"
 #include "moe_matmul.cuh"
+#include "moe_tile.cuh"
 #include "quant_dequant.cuh"
 #include "quant_gemv.cuh"
 #include "quant_matmul.cuh"
@@ -18,6 +19,7 @@
     GEMV(name, OneSlot)                                                                                       \
     MATMUL(name, OneChunk)                                                                                    \
     MOE_MATMUL(name, Int8<F<F<1>::MOE_CHUNKS>>)                                                               \
+    MOE_TILE(name, F<1>)                                                                                      \
     DEQUANT(name, F<1>, row_to_f32<F<1>>)                                                                     \
     extern "C" __global__ void __launch_bounds__(32) repack_##name(const __grid_constant__ RepackArgs args) { \
         grid_launch_dependents();                                                                             \
@@ -34,6 +36,7 @@
     }                                                                                                         \
     MATMUL(name, OneChunk)                                                                                    \
     MOE_MATMUL(name, Halves)                                                                                  \
+    MOE_TILE(name, F<1>)                                                                                      \
     DEQUANT(name, F<1>, half_row)                                                                             \
     extern "C" __global__ void __launch_bounds__(32) repack_##name(const __grid_constant__ RepackArgs args) { \
         grid_launch_dependents();                                                                             \

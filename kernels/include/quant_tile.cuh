@@ -77,6 +77,8 @@ template <class F, class S> struct TileWeights {
     unsigned num_tiles;
     __device__ __forceinline__ TileWeights(const MatmulArgs& args, const MatmulSegment& seg, const TileWork& work)
         : planes(seg.planes), base((size_t)work.tile * (args.chunks / F::CHUNKS)), num_units(args.chunks / F::CHUNKS), num_tiles(work.num_tiles) {}
+    __device__ __forceinline__ TileWeights(const QuantPlanes& planes, size_t base, unsigned num_units, unsigned num_tiles)
+        : planes(planes), base(base), num_units(num_units), num_tiles(num_tiles) {}
     template <class Q> __device__ __forceinline__ void load_quants(Q* to, unsigned at) const {
 #pragma unroll
         for (unsigned m = 0; m < S::MT; m++) {

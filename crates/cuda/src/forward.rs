@@ -34,6 +34,7 @@ use crate::{
         embed::{Embed, EmbedCall},
         gated_act::GatedAct,
         matmul::{ActivationKind, Matmul, MatmulCall, Matrix, QuantizeAct, Segment},
+        moe::Grouping,
         norm::Norms,
         rope::{RopeKv, RopeLatent},
         sampling::{Sampling, SamplingCall},
@@ -203,6 +204,14 @@ impl Forward {
         match self.lone_token {
             LoneToken::Fast => self.ops.matmul.activation_kind(matrices, tokens),
             LoneToken::AsInBatch => ActivationKind::Half,
+        }
+    }
+
+    /// How pairs of tokens and experts are multiplied.
+    fn grouping(&self, pairs: usize, num_experts: usize) -> Grouping {
+        match self.lone_token {
+            LoneToken::Fast => Grouping::of(pairs, num_experts),
+            LoneToken::AsInBatch => Grouping::Few,
         }
     }
 

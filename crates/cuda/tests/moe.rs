@@ -7,8 +7,8 @@ use cuda::{
         act_out::{ActOut, ActPlanes, ActQ8},
         matmul::{ActivationKind, QuantizeAct},
         moe::{
-            ExpertMatmul, ExpertMatmulCall, ExpertSum, ExpertSumCall, Route, RouteCall, Routes, SharedOut, max_tiles,
-            padded_rows,
+            ExpertMatmul, ExpertMatmulCall, ExpertSum, ExpertSumCall, Grouping, Route, RouteCall, Routes, SharedOut,
+            max_tiles, padded_rows,
         },
     },
 };
@@ -41,12 +41,22 @@ impl Room {
         let (b, weights) = poisoned(gpu, pairs);
         let (c, order) = poisoned(gpu, pairs);
         let (d, tiles) = poisoned(gpu, 4 * max_tiles(pairs, num_experts));
-        Self { routes: Routes { experts, weights, order, tiles }, _buffers: [a, b, c, d] }
+        let grouping = Grouping::Few;
+        Self { routes: Routes { experts, weights, order, tiles, grouping }, _buffers: [a, b, c, d] }
     }
 
     /// Chooses by these logits.
     fn route(gpu: &Gpu, logits: &[f32], spec: &Moe) -> Self {
         Self::route_padded(gpu, logits, spec, None)
+    }
+
+    /// The same, listed so.
+    fn route_grouped(gpu: &Gpu, logits: &[f32], spec: &Moe, grouping: Grouping) -> Self {
+        let mut room = Self::route(gpu, logits, spec);
+        room.routes.grouping = grouping;
+        let counts = (logits.len() / spec.num_experts * spec.num_used, spec.num_experts);
+        Route::new(gpu).and_then(|op| op.group(&gpu.device, counts, room.routes)).expect("the launch works");
+        room
     }
 
     /// The same; tokens whose slot is `u32::MAX` are padding.
@@ -76,7 +86,7 @@ impl Room {
         let mut seen: Vec<i32> = experts.iter().map(|&expert| i32::from(expert == u32::MAX)).collect();
         for tile in tiles.chunks_exact(4) {
             let [expert, first, count, _] = tile.try_into().expect("four words");
-            assert!(count <= 8, "{what}: a tile of {count} pairs");
+            assert!(count as usize <= self.routes.grouping.tile_pairs(), "{what}: a tile of {count} pairs");
             for &pair in &order[first as usize..(first + count) as usize] {
                 assert_eq!(experts[pair as usize], expert, "{what}: pair {pair}");
                 seen[pair as usize] += 1;
@@ -280,12 +290,22 @@ struct Case<'a> {
     /// `[num_experts * rows]` of each matrix, here and on the device.
     biases: [Option<(&'a [f32], Span<f32>)>; 2],
     weighted: bool,
+    grouping: Grouping,
 }
 
 impl<'a> Case<'a> {
     fn new(matrices: &'a [Weights], spec: Moe, tokens: usize, pairs_per_input: usize) -> Self {
         let rows = matrices[0].rows / spec.num_experts;
-        Self { matrices, rows, spec, tokens, pairs_per_input, biases: [None; 2], weighted: false }
+        Self {
+            matrices,
+            rows,
+            spec,
+            tokens,
+            pairs_per_input,
+            biases: [None; 2],
+            weighted: false,
+            grouping: Grouping::Few,
+        }
     }
 }
 
@@ -316,8 +336,8 @@ impl Case<'_> {
         let Self { matrices, spec, tokens, pairs_per_input, .. } = self;
         let (pairs, cols, rows) = (tokens * spec.num_used, matrices[0].cols, self.rows);
         let logits = Random::new(*tokens as u64).floats(tokens * spec.num_experts, 3.0);
-        let room = Room::route(gpu, &logits, spec);
-        let kind = ExpertMatmul::activation_kind(&matrices[0].matrix);
+        let room = Room::route_grouped(gpu, &logits, spec, self.grouping);
+        let kind = ExpertMatmul::activation_kind(&matrices[0].matrix, self.grouping);
         let inputs = Inputs::new(gpu, kind, pairs / pairs_per_input, cols);
         let (_out, out) = poisoned::<f32>(gpu, pairs * matrices.len() * rows);
         self.run(gpu, &inputs, room.routes, out);
@@ -341,7 +361,7 @@ impl Case<'_> {
             assert!(error <= bound, "{what}: pair {pair}, row {column} is {found}, expected {expected}");
         }
         // Another choice in between moves pairs to other places.
-        let again = Room::route(gpu, &logits, spec);
+        let again = Room::route_grouped(gpu, &logits, spec, self.grouping);
         let (_second, second) = poisoned::<f32>(gpu, out.len());
         self.run(gpu, &inputs, again.routes, second);
         assert!(gpu.device.download(second).expect("a product") == found, "{what}: the second run differs");
@@ -363,11 +383,13 @@ fn pairs_are_multiplied_by_their_experts() {
             for (tokens, num_used) in [(1, 2), (3, 1), (20, 4), (70, 3)] {
                 for pairs_per_input in [1, num_used] {
                     let spec = spec(num_experts, num_used, true);
-                    let case = Case::new(&matrices, spec, tokens, pairs_per_input);
-                    let what = format!(
-                        "{ggml_type}: {num_experts} experts {rows}x{cols}, {tokens} tokens, {num_used} used, input for {pairs_per_input}"
-                    );
-                    case.check(gpu, &what);
+                    for grouping in [Grouping::Few, Grouping::Many] {
+                        let case = Case { grouping, ..Case::new(&matrices, spec, tokens, pairs_per_input) };
+                        let what = format!(
+                            "{ggml_type}, {grouping:?}: {num_experts} experts {rows}x{cols}, {tokens} tokens, {num_used} used, input for {pairs_per_input}"
+                        );
+                        case.check(gpu, &what);
+                    }
                 }
             }
         }
@@ -398,8 +420,11 @@ fn products_are_weighted_and_biases_added() {
         for (biases, weighted) in [(both, false), ([None, both[1]], false), ([None; 2], true), (both, true)] {
             // The last rows of an expert may only fill it up.
             for rows in [32, 17, 24] {
-                let case = Case { biases, weighted, rows, ..Case::new(&matrices, spec(8, 2, false), 17, 2) };
-                case.check(gpu, &format!("{types:?}, {rows} rows, biases, weighted {weighted}"));
+                for grouping in [Grouping::Few, Grouping::Many] {
+                    let case = Case::new(&matrices, spec(8, 2, false), 170, 2);
+                    let case = Case { biases, weighted, rows, grouping, ..case };
+                    case.check(gpu, &format!("{types:?}, {grouping:?}, {rows} rows, biases, weighted {weighted}"));
+                }
             }
         }
     }
@@ -410,18 +435,20 @@ fn products_are_weighted_and_biases_added() {
 fn other_pairs_change_nothing() {
     let Some(gpu) = gpu() else { return };
     let matrices = [Weights::new(gpu, GgmlType::Q4_K, 4 * 32, 768)];
-    let inputs = Inputs::new(gpu, ActivationKind::Int8, 40, 768);
-    let logits = Random::new(3).floats(40 * 4, 3.0);
-    let run = |tokens: usize| {
-        let spec = spec(4, 2, true);
-        let room = Room::route(gpu, &logits[..tokens * 4], &spec);
-        let (_out, out) = poisoned::<f32>(gpu, tokens * 2 * 32);
-        Case::new(&matrices, spec, tokens, 2).run(gpu, &inputs, room.routes, out);
-        gpu.device.download(out).expect("a product")
-    };
-    let all = run(40);
-    for tokens in [1, 2, 9] {
-        assert!(run(tokens) == all[..tokens * 64], "{tokens} tokens");
+    for grouping in [Grouping::Few, Grouping::Many] {
+        let inputs = Inputs::new(gpu, ExpertMatmul::activation_kind(&matrices[0].matrix, grouping), 40, 768);
+        let logits = Random::new(3).floats(40 * 4, 3.0);
+        let run = |tokens: usize| {
+            let spec = spec(4, 2, true);
+            let room = Room::route_grouped(gpu, &logits[..tokens * 4], &spec, grouping);
+            let (_out, out) = poisoned::<f32>(gpu, tokens * 2 * 32);
+            Case::new(&matrices, spec, tokens, 2).run(gpu, &inputs, room.routes, out);
+            gpu.device.download(out).expect("a product")
+        };
+        let all = run(40);
+        for tokens in [1, 2, 9] {
+            assert!(run(tokens) == all[..tokens * 64], "{grouping:?}, {tokens} tokens");
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
         gated_act::{GatedActCall, Inner},
         matmul::{ActivationKind, Matrix},
         moe::{
-            ExpertMatmul, ExpertMatmulCall, ExpertSum, ExpertSumCall, MAX_EXPERTS, MAX_PAIRS, MAX_USED, Route,
-            RouteCall, Routes, SharedOut, max_tiles,
+            ExpertMatmul, ExpertMatmulCall, ExpertSum, ExpertSumCall, Grouping, MAX_EXPERTS, MAX_PAIRS, MAX_USED,
+            Route, RouteCall, Routes, SharedOut, max_tiles,
         },
     },
     stage::Stage,
@@ -119,7 +119,7 @@ impl Experts {
         })
     }
 
-    fn routes(&self) -> Routes {
+    fn routes(&self, grouping: Grouping) -> Routes {
         let pairs = self.pairs;
         let words: Span<u32> = self.routes.all();
         Routes {
@@ -127,6 +127,7 @@ impl Experts {
             weights: words.slice(pairs..2 * pairs).cast(),
             order: words.slice(2 * pairs..3 * pairs),
             tiles: words.slice(3 * pairs..words.len()),
+            grouping,
         }
     }
 }
@@ -143,7 +144,7 @@ impl Step<'_> {
         let (f, tokens) = (self.forward, self.shape.tokens);
         let (hidden, pairs) = (f.model.spec.hidden_size, tokens * spec.num_used);
         let experts = f.experts.as_ref().expect("models with experts have their buffers");
-        let routes = experts.routes();
+        let routes = experts.routes(f.grouping(pairs, spec.num_experts));
         let halves = f.buffers.act_hidden.out(ActivationKind::Half, tokens, hidden)?;
         self.stage(Stage::Router, |f| {
             let logits = experts.logits.rows(tokens, spec.num_experts);
@@ -154,7 +155,7 @@ impl Step<'_> {
         })?;
         let [gate, up, down] = [&weights.gate, &weights.up, &weights.down].map(stacked);
         let [gate_bias, up_bias, down_bias] = [&weights.gate, &weights.up, &weights.down].map(bias);
-        let gated = experts.act.out(ExpertMatmul::activation_kind(down), pairs, spec.size)?;
+        let gated = experts.act.out(ExpertMatmul::activation_kind(down, routes.grouping), pairs, spec.size)?;
         let gate_up = experts.gate_up.rows(pairs, 2 * spec.size);
         let out = experts.out.rows(pairs, hidden);
         let call = ExpertMatmulCall {

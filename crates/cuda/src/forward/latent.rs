@@ -13,7 +13,7 @@ use crate::{
         attention::AttentionInputs,
         gated_act::RowsCall,
         matmul::{Matrix, Segment},
-        moe::{ExpertMatmul, ExpertMatmulCall, MAX_PAIRS, Route, Routes, max_tiles},
+        moe::{ExpertMatmul, ExpertMatmulCall, Grouping, MAX_PAIRS, Route, Routes, max_tiles},
         norm::{Norm, NormCall, Rows},
         rope::RopeLatentInputs,
     },
@@ -135,11 +135,11 @@ impl Latents {
             values: Floats::new(device, pairs * value)?,
         };
         let heads: Vec<u32> = (0..pairs).map(|pair| (pair % num_heads) as u32).collect();
-        device.upload(latents.routes().experts.slice(0..pairs), &heads)?;
+        device.upload(latents.routes(Grouping::Few).experts.slice(0..pairs), &heads)?;
         Ok(latents)
     }
 
-    fn routes(&self) -> Routes {
+    fn routes(&self, grouping: Grouping) -> Routes {
         let (pairs, words): (usize, Span<u32>) = (self.pairs, self.routes.all());
         Routes {
             experts: words.slice(0..pairs),
@@ -147,6 +147,7 @@ impl Latents {
             weights: words.slice(0..pairs).cast(),
             order: words.slice(pairs..2 * pairs),
             tiles: words.slice(2 * pairs..words.len()),
+            grouping,
         }
     }
 }
@@ -157,7 +158,8 @@ impl Step<'_> {
         let Some(latents) = &self.forward.latents else { return Ok(()) };
         self.stage(Stage::Embed, |f| {
             let pairs = self.shape.tokens * latents.num_heads;
-            latents.route.group(&f.device, (pairs, latents.num_heads), latents.routes())
+            let routes = latents.routes(f.grouping(pairs, latents.num_heads));
+            latents.route.group(&f.device, (pairs, latents.num_heads), routes)
         })
     }
 
@@ -257,7 +259,8 @@ impl Step<'_> {
         let f = self.forward;
         let latents = f.latents.as_ref().expect("models with latents have their buffers");
         let pairs = self.shape.tokens * latents.num_heads;
-        let act = latents.act_parts.out(ExpertMatmul::activation_kind(matrix), pairs, cols)?;
+        let routes = latents.routes(f.grouping(pairs, latents.num_heads));
+        let act = latents.act_parts.out(ExpertMatmul::activation_kind(matrix, routes.grouping), pairs, cols)?;
         f.ops.gated_act.rows(&f.device, &RowsCall { from, stride, rows: pairs, cols, out: act })?;
         let call = ExpertMatmulCall {
             act,
@@ -268,7 +271,7 @@ impl Step<'_> {
             biases: [None; 2],
             weighted: false,
             num_experts: latents.num_heads,
-            routes: latents.routes(),
+            routes,
             out,
         };
         latents.matmul.run(&f.device, &call)

@@ -70,6 +70,7 @@ const HEADERS: &[Header] = table!(Header in "kernels/include":
     "kv_cache.cuh"
     "mma.cuh"
     "moe_matmul.cuh"
+    "moe_tile.cuh"
     "quant_act.cuh"
     "quant_bits.cuh"
     "quant_dequant.cuh"

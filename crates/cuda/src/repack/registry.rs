@@ -45,6 +45,7 @@ pub(crate) struct KernelNames {
     pub(crate) dequant: &'static str,
     pub(crate) rows: &'static str,
     pub(crate) experts: &'static str,
+    pub(crate) expert_tiles: &'static str,
     pub(crate) products: ProductNames,
 }
 
@@ -93,6 +94,7 @@ macro_rules! formats {
                 dequant: concat!("dequant_f16_", $name),
                 rows: concat!("dequant_rows_", $name),
                 experts: concat!("moe_matmul_", $name),
+                expert_tiles: concat!("moe_tile_", $name),
                 products: product_names!($name),
             },
             source: Source {

@@ -24,18 +24,20 @@ pub(crate) struct FormatKernels {
     pub(crate) dequant: Kernel,
     pub(crate) rows: Kernel,
     pub(crate) experts: Kernel,
+    pub(crate) expert_tiles: Kernel,
     pub(super) products: Products,
 }
 
 impl FormatKernels {
     /// Loads them; their file is there.
     pub(crate) fn load(gpu: &Gpu, format: PlaneFormat) -> Result<Self, CudaError> {
-        let KernelNames { repack, dequant, rows, experts, products } = *format.kernel_names();
+        let KernelNames { repack, dequant, rows, experts, expert_tiles, products } = *format.kernel_names();
         Ok(Self {
             repack: gpu.kernels.get(repack)?,
             dequant: gpu.kernels.get(dequant)?,
             rows: gpu.kernels.get(rows)?,
             experts: gpu.kernels.get(experts)?,
+            expert_tiles: gpu.kernels.get(expert_tiles)?,
             products: Products::load(gpu, &products, &[format])?,
         })
     }

@@ -10,9 +10,11 @@ use crate::{
     },
 };
 
-use super::{Routes, TILE_ROWS, max_tiles, padded_rows, refuse};
+use super::{Grouping, Routes, TILE_ROWS, padded_rows, refuse};
 
-/// Warps of a block at most. The same for any number of pairs, so that sums are too.
+/// Tiles of rows of a block on tensor cores, a warp each.
+const BLOCK_TILES: usize = 8;
+/// Warps of other blocks at most. The same for any number of pairs, so that sums are too.
 const MAX_WARPS: usize = 4;
 
 /// Experts' products, with the kernels of their matrices' formats.
@@ -66,10 +68,13 @@ struct MoeMatmulArgs {
 unsafe impl KernelArgs for MoeMatmulArgs {}
 
 impl ExpertMatmul {
-    /// What inputs products with an expert's matrix want: int8 for quantized weights, for any number of tokens.
+    /// What inputs products with an expert's matrix want: f16 for many pairs or f16 weights, else int8.
     #[must_use]
-    pub fn activation_kind(matrix: &Matrix) -> ActivationKind {
-        matrix.format().activation()
+    pub fn activation_kind(matrix: &Matrix, grouping: Grouping) -> ActivationKind {
+        match grouping {
+            Grouping::Few => matrix.format().activation(),
+            Grouping::Many => ActivationKind::Half,
+        }
     }
 
     /// Queues one launch, or two where the matrices differ in format.
@@ -114,12 +119,19 @@ impl ExpertMatmul {
             chunks: chunks as u32,
             pairs_per_input: call.pairs_per_input as u32,
         };
-        let row_tiles = matrices.len() * call.rows.div_ceil(TILE_ROWS);
-        let grid = [row_tiles as u32, max_tiles(call.pairs, call.num_experts) as u32, 1];
-        let warps = (chunks / matrices[0].format().planes().span).clamp(1, MAX_WARPS);
+        let (kernels, row_tiles) = (matrices[0].kernels(), call.rows.div_ceil(TILE_ROWS));
+        let (kernel, blocks, warps) = match call.routes.grouping {
+            Grouping::Few => {
+                let warps = (chunks / matrices[0].format().planes().span).clamp(1, MAX_WARPS);
+                (&kernels.experts, row_tiles, warps)
+            }
+            Grouping::Many => (&kernels.expert_tiles, row_tiles.div_ceil(BLOCK_TILES), BLOCK_TILES),
+        };
+        let tiles = call.routes.grouping.max_tiles(call.pairs, call.num_experts);
+        let grid = [(matrices.len() * blocks) as u32, tiles as u32, 1];
         let launch = Launch { grid, block: 32 * warps as u32, shared_bytes: 0 };
         // SAFETY: the call was checked; the planes are the matrices', which hold every expert.
-        unsafe { matrices[0].kernels().experts.launch(device, launch, &args) }
+        unsafe { kernel.launch(device, launch, &args) }
     }
 }
 
@@ -142,7 +154,7 @@ impl ExpertMatmulCall<'_> {
                     matrix.cols()
                 ));
             }
-            let plane = match ExpertMatmul::activation_kind(matrix) {
+            let plane = match ExpertMatmul::activation_kind(matrix, self.routes.grouping) {
                 ActivationKind::Int8 => self.act.q8.q,
                 ActivationKind::Half => self.act.half,
             };

@@ -17,14 +17,44 @@ pub use sum::{ExpertSum, ExpertSumCall, SharedOut};
 const OP: &str = "moe";
 /// Rows of a tile.
 const TILE_ROWS: usize = 16;
-/// Pairs of a tile.
-const TILE_PAIRS: usize = 8;
 /// Experts to choose from at most, as the kernels have room for.
 pub const MAX_EXPERTS: usize = 1024;
 /// Experts of a token at most: a lane each.
 pub const MAX_USED: usize = 32;
 /// Pairs of a step at most: the largest grid along y.
 pub const MAX_PAIRS: usize = 65_535;
+
+/// How many pairs of an expert share a tile, and so what multiplies them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// Few: quantized weights are multiplied by int8, four columns at a time.
+    Few,
+    /// Many: weights become f16, on tensor cores.
+    Many,
+}
+
+impl Grouping {
+    /// Tensor cores are worth it where an expert has so many pairs as a tile for few.
+    #[must_use]
+    pub fn of(pairs: usize, num_experts: usize) -> Self {
+        if pairs >= Self::Few.tile_pairs() * num_experts { Self::Many } else { Self::Few }
+    }
+
+    /// Pairs of a tile.
+    #[must_use]
+    pub fn tile_pairs(self) -> usize {
+        match self {
+            Self::Few => 8,
+            Self::Many => 32,
+        }
+    }
+
+    /// Tiles at most, whatever experts the pairs choose.
+    #[must_use]
+    pub fn max_tiles(self, pairs: usize, num_experts: usize) -> usize {
+        pairs.min(pairs / self.tile_pairs() + num_experts)
+    }
+}
 
 /// Which experts the tokens of a step pass, on the device: views with room for a step's pairs.
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +67,14 @@ pub struct Routes {
     pub order: Span<u32>,
     /// Runs of pairs of one expert, `[max_tiles, 4]`.
     pub tiles: Span<u32>,
+    /// How the pairs are listed.
+    pub grouping: Grouping,
 }
 
-/// Tiles of pairs at most, whatever experts they choose.
+/// Tiles of pairs at most, however they are grouped.
 #[must_use]
 pub fn max_tiles(pairs: usize, num_experts: usize) -> usize {
-    pairs.min(pairs / TILE_PAIRS + num_experts)
+    Grouping::Few.max_tiles(pairs, num_experts)
 }
 
 /// Rows that an expert of so many has in its matrix: whole tiles.
@@ -53,7 +85,7 @@ pub fn padded_rows(rows: usize) -> usize {
 
 impl Routes {
     fn check(&self, pairs: usize, num_experts: usize) -> Result<(), CudaError> {
-        let tiles = 4 * max_tiles(pairs, num_experts);
+        let tiles = 4 * self.grouping.max_tiles(pairs, num_experts);
         let lens = [self.experts.len(), self.weights.len(), self.order.len()];
         if pairs > MAX_PAIRS || lens.iter().any(|&len| len < pairs) || self.tiles.len() < tiles {
             return refuse(format!("{pairs} pairs of {num_experts} experts in {self:?}; the limit is {MAX_PAIRS}"));
@@ -71,7 +103,7 @@ fn refuse<T>(message: String) -> Result<T, CudaError> {
 
 #[cfg(test)]
 mod tests {
-    use super::max_tiles;
+    use super::Grouping;
 
     #[test]
     fn tiles_suffice_for_every_choice() {
@@ -79,8 +111,10 @@ mod tests {
             for pairs in [1_usize, 7, 8, 9, 64, 500, 4096] {
                 // As many experts as can have a pair too many for their whole tiles.
                 let ragged = num_experts.min(pairs);
-                let whole = (pairs - ragged) / 8;
-                assert!(ragged + whole <= max_tiles(pairs, num_experts), "{pairs} pairs, {num_experts} experts");
+                for grouping in [Grouping::Few, Grouping::Many] {
+                    let tiles = ragged + (pairs - ragged) / grouping.tile_pairs();
+                    assert!(tiles <= grouping.max_tiles(pairs, num_experts), "{pairs} pairs, {num_experts} experts");
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     gpu::Gpu,
 };
 
-use super::{MAX_EXPERTS, MAX_USED, Routes, max_tiles, refuse};
+use super::{MAX_EXPERTS, MAX_USED, Routes, refuse};
 
 /// Tokens of a block: a warp each.
 const ROUTE_WARPS: usize = 8;
@@ -73,6 +73,7 @@ struct MoeGroupArgs {
     pairs: u32,
     num_experts: u32,
     max_tiles: u32,
+    tile_pairs: u32,
 }
 
 // SAFETY: `MoeGroupArgs` of kernels/moe_route.cu.
@@ -124,7 +125,8 @@ impl Route {
             tiles: routes.tiles.ptr(),
             pairs: pairs as u32,
             num_experts: num_experts as u32,
-            max_tiles: max_tiles(pairs, num_experts) as u32,
+            max_tiles: routes.grouping.max_tiles(pairs, num_experts) as u32,
+            tile_pairs: routes.grouping.tile_pairs() as u32,
         };
         let launch = Launch { grid: [1, 1, 1], block: GROUP_THREADS, shared_bytes: 0 };
         // SAFETY: as above; whoever wrote the experts left some below `num_experts` or none, whatever the logits are.
