@@ -153,6 +153,10 @@ golden_tests! { check_logits_alone:
     deepseek2("deepseek2");
     deepseek3("deepseek3");
     llama4("llama4");
+    starcoder("starcoder");
+    gptneox("gptneox");
+    olmoe("olmoe");
+    seed_oss("seed_oss");
 }
 
 golden_tests! { check_quantized_model:
