@@ -14,6 +14,7 @@ use cuda::{
     },
 };
 use model::{Activation, DecoderSpec, Ffn, LayerSpec, Mask, Names, Norm, Residual, Rope, RopeStyle};
+use types::KvPools;
 
 use crate::support::Bench;
 
@@ -99,7 +100,7 @@ fn case(bench: &Bench, layer: &Layer, kv_type: KvType, load: Load) -> Result<(),
     let num_blocks = batch * blocks_per_seq;
     let layer_bytes = num_blocks * KvLayout::new(&layer.spec(1), kv_type)?.block_bytes();
     let num_layers = ROTATED_BYTES.div_ceil(layer_bytes).clamp(2, 128);
-    let cache = KvCache::new(&gpu.device, KvLayout::new(&layer.spec(num_layers), kv_type)?, num_blocks)?;
+    let cache = KvCache::new(&gpu.device, KvLayout::new(&layer.spec(num_layers), kv_type)?, KvPools::full(num_blocks))?;
     let shape = HeadShape::of(&spec);
     let op = Attention::new(gpu, shape, kv_type)?;
     let workspace = AttentionWorkspace::new(&gpu.device, &[shape], batch)?;

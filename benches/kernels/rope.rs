@@ -6,6 +6,7 @@ use cuda::{
     kv_cache::{KvCache, KvLayout},
     ops::rope::{RopeKv, RopeKvInputs},
 };
+use types::KvPools;
 
 use crate::{
     attention::{LAYERS, Layer, upload},
@@ -27,7 +28,7 @@ fn case(bench: &Bench, layer: &Layer, kv_type: KvType, tokens: usize) -> Result<
     let (gpu, spec) = (&bench.gpu, layer.attention());
     let layout = KvLayout::new(&layer.spec(1), kv_type)?;
     let block_bytes = layout.block_bytes();
-    let cache = KvCache::new(&gpu.device, layout, tokens.div_ceil(16))?;
+    let cache = KvCache::new(&gpu.device, layout, KvPools::full(tokens.div_ceil(16)))?;
     let row = spec.q_size() + 2 * spec.kv_size();
     // A step finds its rows in the second-level cache: one set of buffers.
     let qkv = Buffer::new(&gpu.device, 4 * tokens * row, "bench")?;

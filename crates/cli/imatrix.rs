@@ -14,7 +14,7 @@ use gguf::{Gguf, TensorInfo};
 use quant::Activations;
 use quantize::{Collector, Origin};
 use text::{EncodeOptions, Tokenizer};
-use types::{BLOCK_SIZE, BlockId, SeqId, TokenId};
+use types::{BLOCK_SIZE, SeqId, TokenId};
 
 use crate::{
     inspect::write_out,
@@ -122,12 +122,12 @@ fn executor(args: &ImatrixArgs, gguf: &Arc<Gguf>) -> anyhow::Result<CpuExecutor>
 
 /// Computes a chunk as a sequence of its own.
 fn compute(executor: &mut CpuExecutor, chunk: &[TokenId]) -> anyhow::Result<()> {
-    let blocks = (0..chunk.len().div_ceil(BLOCK_SIZE)).map(|i| BlockId(i as u32)).collect();
+    let tables = executor.capacity().pools.equal_tables((0, 1), chunk.len(), chunk.len());
     let step = SeqStep {
         seq_id: SeqId(1),
         tokens: chunk.iter().copied().collect(),
         num_computed_tokens: 0,
-        block_table: Arc::new(blocks),
+        block_tables: Arc::new(tables.context("the executor was made for smaller chunks")?),
         sample: None,
     };
     let ticket = executor.launch(StepPlan { seqs: vec![step], finished: Vec::new() })?;

@@ -123,7 +123,10 @@ fn once(executor: &mut dyn Executor, case: Case) -> anyhow::Result<Measured> {
 struct Bench<'a> {
     executor: &'a mut dyn Executor,
     capacity: Capacity,
-    blocks: Vec<Vec<BlockId>>,
+    /// Tokens of each sequence in a step at most.
+    chunk: usize,
+    /// Of each sequence.
+    block_tables: Vec<Arc<Vec<Vec<BlockId>>>>,
     num_computed: usize,
     params: Arc<SamplingParams>,
 }
@@ -131,21 +134,21 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(executor: &'a mut dyn Executor, batch: usize, seq_tokens: usize) -> anyhow::Result<Self> {
         let capacity = executor.capacity();
-        let per_seq = seq_tokens.div_ceil(BLOCK_SIZE);
-        let need = per_seq * batch;
-        anyhow::ensure!(need <= capacity.num_blocks, "needs {need} KV blocks, the device has {}", capacity.num_blocks);
         anyhow::ensure!(batch <= capacity.max_num_seqs, "batch {batch} is over the limit {}", capacity.max_num_seqs);
-        let blocks =
-            (0..batch).map(|s| (s * per_seq..(s + 1) * per_seq).map(|b| BlockId(b as u32)).collect()).collect();
-        Ok(Self { executor, capacity, blocks, num_computed: 0, params: Arc::new(SamplingParams::greedy()) })
+        let chunk = (capacity.max_num_batched_tokens / batch).clamp(1, seq_tokens);
+        let tables = |s: usize| capacity.pools.equal_tables((s, batch), seq_tokens, chunk).map(Arc::new);
+        let block_tables: Option<Vec<_>> = (0..batch).map(tables).collect();
+        let block_tables = block_tables
+            .with_context(|| format!("{:?} are too few for {batch} of {seq_tokens} tokens", capacity.pools))?;
+        let params = Arc::new(SamplingParams::greedy());
+        Ok(Self { executor, capacity, block_tables, chunk, num_computed: 0, params })
     }
 
     /// Computes `num_tokens` of every sequence; returns the number of steps.
     fn prefill(&mut self, num_tokens: usize) -> anyhow::Result<usize> {
         let mut num_steps = 0;
-        let chunk = (self.capacity.max_num_batched_tokens / self.blocks.len()).max(1);
         while self.num_computed < num_tokens {
-            self.step(chunk.min(num_tokens - self.num_computed), false)?;
+            self.step(self.chunk.min(num_tokens - self.num_computed), false)?;
             num_steps += 1;
         }
         Ok(num_steps)
@@ -153,7 +156,7 @@ impl<'a> Bench<'a> {
 
     /// Computes the next `num_tokens` of every sequence.
     fn step(&mut self, num_tokens: usize, want_logits: bool) -> anyhow::Result<Vec<SeqOutput>> {
-        let seqs = (0..self.blocks.len()).map(|i| self.seq_step(i, num_tokens, want_logits)).collect();
+        let seqs = (0..self.block_tables.len()).map(|i| self.seq_step(i, num_tokens, want_logits)).collect();
         let ticket = self.executor.launch(StepPlan { seqs, finished: Vec::new() })?;
         let output = self.executor.collect(ticket)?;
         self.num_computed += num_tokens;
@@ -167,7 +170,7 @@ impl<'a> Bench<'a> {
             seq_id: SeqId(seq_idx as u64),
             tokens: (self.num_computed..end).map(token).collect(),
             num_computed_tokens: self.num_computed,
-            block_table: Arc::new(self.blocks[seq_idx][..end.div_ceil(BLOCK_SIZE)].to_vec()),
+            block_tables: Arc::clone(&self.block_tables[seq_idx]),
             sample: Some(SampleSpec {
                 params: Arc::clone(&self.params),
                 uniform: 0.5,
@@ -180,7 +183,7 @@ impl<'a> Bench<'a> {
     /// One more step for the hash of its logits, then gives the sequences up.
     fn finish(mut self) -> anyhow::Result<u64> {
         let outputs = self.step(1, true)?;
-        let finished = (0..self.blocks.len()).map(|i| SeqId(i as u64)).collect();
+        let finished = (0..self.block_tables.len()).map(|i| SeqId(i as u64)).collect();
         let ticket = self.executor.launch(StepPlan { seqs: Vec::new(), finished })?;
         self.executor.collect(ticket)?;
         let logits = outputs.iter().flat_map(|o| o.logits.iter().flatten());

@@ -8,7 +8,7 @@ use std::sync::{
 use anyhow::Context;
 use cpu::{CpuExecutor, CpuOptions, KvType};
 use gguf::Gguf;
-use types::BLOCK_SIZE;
+use types::{BLOCK_SIZE, KvPools};
 
 use super::{
     CacheType, DeviceArgs, Loaded, Wanted,
@@ -21,6 +21,8 @@ use crate::progress::LoadBar;
 const KV_SHARE: u64 = 4;
 /// Threads that wait for the disk.
 const READ_THREADS: usize = 4;
+/// More blocks than any memory holds; their ids are 32-bit.
+const MAX_BLOCKS: usize = u32::MAX as usize / BLOCK_SIZE;
 
 /// Maps the weights and makes the KV pool.
 pub(super) fn load(gguf: Arc<Gguf>, args: &DeviceArgs, wanted: &Wanted, bar: &LoadBar) -> anyhow::Result<Loaded> {
@@ -30,27 +32,28 @@ pub(super) fn load(gguf: Arc<Gguf>, args: &DeviceArgs, wanted: &Wanted, bar: &Lo
         CacheType::F32 => KvType::F32,
         CacheType::Q8_0 => anyhow::bail!("--cache-type-k q8_0 is for the GPU; the CPU keeps f16 or f32"),
     };
-    let block_bytes = CpuExecutor::kv_block_bytes(&spec, kv_type) as u64;
-    let free = available_bytes();
-    let kv_room = (free / KV_SHARE).min(free.saturating_sub(gguf.weight_bytes() + (args.fit_target << 20)));
-    let pool = wanted.pool(spec.context_length, (kv_room / block_bytes.max(1)) as usize)?;
     let num_threads = num_threads(args.threads)?;
     let options = CpuOptions {
         num_threads,
-        num_blocks: pool.num_blocks,
         max_num_seqs: wanted.num_seqs,
         max_num_batched_tokens: wanted.num_batched_tokens,
-        max_model_len: pool.max_model_len,
         kv_type,
         ..CpuOptions::default()
     };
+    let kv_bytes = |num_blocks: usize| CpuOptions { num_blocks, ..options }.kv_bytes(&spec);
+    let free = available_bytes();
+    let kv_room = (free / KV_SHARE).min(free.saturating_sub(gguf.weight_bytes() + (args.fit_target << 20)));
+    let room = usize::try_from(kv_room).unwrap_or(usize::MAX);
+    let pool = wanted.pool(spec.context_length, KvPools::largest_fitting(MAX_BLOCKS, room, kv_bytes))?;
+    let options = CpuOptions { num_blocks: pool.num_blocks, max_model_len: pool.max_model_len, ..options };
     let executor = CpuExecutor::new(Arc::clone(&gguf), options).context("cannot load the model on the CPU")?;
     read_weights(&gguf, bar);
     Ok(Loaded {
         device: executor.description(),
         executor: Box::new(executor),
-        kv_bytes: block_bytes * pool.num_blocks as u64,
-        kv_bytes_per_token: block_bytes / BLOCK_SIZE as u64,
+        kv_bytes: kv_bytes(pool.num_blocks) as u64,
+        // One block has all layers.
+        kv_bytes_per_token: (kv_bytes(1) / BLOCK_SIZE) as u64,
         read_bandwidth: Box::new(move || Ok(read_bandwidth(num_threads))),
     })
 }

@@ -54,13 +54,13 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<(Model, Summary)> {
         hidden_size: spec.hidden_size,
         chat_template: template.source().to_owned(),
     };
-    let Capacity { num_blocks, max_num_seqs, max_model_len, .. } = engine.capacity();
+    let Capacity { pools, max_num_seqs, max_model_len, .. } = engine.capacity();
     let summary = Summary {
         model: info.clone(),
         arch: spec.arch,
         device: loaded.device,
         kv_bytes: loaded.kv_bytes,
-        num_blocks,
+        num_blocks: pools.first().num_blocks,
         max_num_seqs,
         max_model_len,
     };

@@ -13,7 +13,7 @@ use std::{
 use cpu::{CpuExecutor, CpuOptions, Isa};
 use exec::{Executor, SampleSpec, SeqStep, StepPlan};
 use gguf::Gguf;
-use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
+use types::{BLOCK_SIZE, SamplingParams, SeqId, TokenId};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         isa: isa.ok_or("no such instruction set here")?,
         ..CpuOptions::default()
     };
-    let mut bench = Bench { executor: CpuExecutor::new(Arc::clone(&gguf), options)?, num_computed: 0 };
+    let mut bench = Bench { executor: CpuExecutor::new(Arc::clone(&gguf), options)?, num_computed: 0, num_tokens };
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}, {}", bench.executor.spec().name, bench.executor.description())?;
     let num_threads = if options.num_threads == 0 { num_cpus() } else { options.num_threads };
@@ -60,6 +60,7 @@ fn num_cpus() -> usize {
 struct Bench {
     executor: CpuExecutor,
     num_computed: usize,
+    num_tokens: usize,
 }
 
 impl Bench {
@@ -68,11 +69,12 @@ impl Bench {
         let start = Instant::now();
         let end = self.num_computed + num_tokens;
         let params = Arc::new(SamplingParams::greedy());
+        let tables = self.executor.capacity().pools.equal_tables((0, 1), self.num_tokens, num_tokens);
         let seq = SeqStep {
             seq_id: SeqId(1),
             tokens: (self.num_computed..end).map(|i| TokenId((i * 7 % 256) as u32)).collect(),
             num_computed_tokens: self.num_computed,
-            block_table: Arc::new((0..end.div_ceil(BLOCK_SIZE)).map(|i| BlockId(i as u32)).collect()),
+            block_tables: Arc::new(tables.ok_or(exec::ExecError::InvalidPlan("too few KV blocks".to_owned()))?),
             sample: Some(SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false }),
         };
         let ticket = self.executor.launch(StepPlan { seqs: vec![seq], finished: Vec::new() })?;

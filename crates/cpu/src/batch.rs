@@ -1,7 +1,7 @@
 //! A step's flat arrays: the tokens of all sequences one after the other.
 
-use exec::{StepPlan, StepTokens};
-use types::BLOCK_SIZE;
+use exec::{SeqStep, StepPlan, StepTokens};
+use types::{BLOCK_SIZE, BlockId};
 
 /// The tokens of a step and where their keys and values go.
 #[derive(Debug, Default)]
@@ -10,38 +10,63 @@ pub(crate) struct Batch {
     pub(crate) input_ids: Vec<u32>,
     /// Each token's position in its sequence, `[num_tokens]`.
     pub(crate) positions: Vec<u32>,
-    /// Where each token's keys and values lie in the pool: `block * BLOCK_SIZE + offset`, `[num_tokens]`.
-    pub(crate) slot_mapping: Vec<u32>,
     /// Sequence `s` has the tokens `cu_seqlens[s]..cu_seqlens[s + 1]`, `[num_seqs + 1]`.
     pub(crate) cu_seqlens: Vec<usize>,
-    /// All block tables one after the other.
-    pub(crate) block_tables: Vec<u32>,
-    /// Sequence `s` has the blocks `cu_blocks[s]..cu_blocks[s + 1]`, `[num_seqs + 1]`.
-    pub(crate) cu_blocks: Vec<usize>,
+    /// Where keys and values lie, in each pool.
+    pub(crate) pools: Vec<PoolBatch>,
     /// The tokens whose logits are asked for: the last of each sequence with a sample specification.
     pub(crate) logit_tokens: Vec<usize>,
 }
 
+/// Where the keys and values of a step lie in a pool.
+#[derive(Debug, Default)]
+pub(crate) struct PoolBatch {
+    /// Where each token's go: `block * BLOCK_SIZE + offset`, `[num_tokens]`.
+    pub(crate) slot_mapping: Vec<u32>,
+    /// All block tables one after the other. What lies before a window is [`types::BlockId::NULL`].
+    pub(crate) block_tables: Vec<u32>,
+    /// Sequence `s` has the blocks `cu_blocks[s]..cu_blocks[s + 1]`, `[num_seqs + 1]`.
+    pub(crate) cu_blocks: Vec<usize>,
+}
+
+impl PoolBatch {
+    fn push(&mut self, seq: &SeqStep, table: &[BlockId]) {
+        let positions = seq.num_computed_tokens..seq.num_tokens_after();
+        self.slot_mapping.extend(
+            positions
+                .map(|position| table[position / BLOCK_SIZE].0 * BLOCK_SIZE as u32 + (position % BLOCK_SIZE) as u32),
+        );
+        let num_blocks = seq.num_tokens_after().div_ceil(BLOCK_SIZE);
+        self.block_tables.extend(table[..num_blocks].iter().map(|block| block.0));
+        self.cu_blocks.push(self.block_tables.len());
+    }
+
+    fn clear(&mut self) {
+        let Self { slot_mapping, block_tables, cu_blocks } = self;
+        [slot_mapping, block_tables].into_iter().for_each(Vec::clear);
+        cu_blocks.clear();
+        cu_blocks.push(0);
+    }
+}
+
 impl Batch {
+    /// For an executor with so many pools.
+    pub(crate) fn new(num_pools: usize) -> Self {
+        Self { pools: (0..num_pools).map(|_| PoolBatch::default()).collect(), ..Self::default() }
+    }
+
     /// Lays out a valid plan. One step is in flight at most, so that all of its tokens are known.
     pub(crate) fn fill(&mut self, plan: &StepPlan) {
         self.clear();
         for seq in &plan.seqs {
             let StepTokens::Known(token_ids) = &seq.tokens else { unreachable!("no other step is in flight") };
-            for (i, token) in token_ids.iter().enumerate() {
-                let position = seq.num_computed_tokens + i;
-                let block = seq.block_table[position / BLOCK_SIZE];
-                self.input_ids.push(token.0);
-                self.positions.push(position as u32);
-                self.slot_mapping.push(block.0 * BLOCK_SIZE as u32 + (position % BLOCK_SIZE) as u32);
-            }
-            let num_blocks = seq.num_tokens_after().div_ceil(BLOCK_SIZE);
-            self.block_tables.extend(seq.block_table[..num_blocks].iter().map(|block| block.0));
+            self.input_ids.extend(token_ids.iter().map(|token| token.0));
+            self.positions.extend(seq.num_computed_tokens as u32..seq.num_tokens_after() as u32);
+            self.pools.iter_mut().zip(&*seq.block_tables).for_each(|(pool, table)| pool.push(seq, table));
             if seq.sample.is_some() {
                 self.logit_tokens.push(self.input_ids.len() - 1);
             }
             self.cu_seqlens.push(self.input_ids.len());
-            self.cu_blocks.push(self.block_tables.len());
         }
     }
 
@@ -56,13 +81,12 @@ impl Batch {
     }
 
     fn clear(&mut self) {
-        let Self { input_ids, positions, slot_mapping, cu_seqlens, block_tables, cu_blocks, logit_tokens } = self;
-        [input_ids, positions, slot_mapping, block_tables].into_iter().for_each(Vec::clear);
+        let Self { input_ids, positions, cu_seqlens, pools, logit_tokens } = self;
+        [input_ids, positions].into_iter().for_each(Vec::clear);
+        pools.iter_mut().for_each(PoolBatch::clear);
         logit_tokens.clear();
-        for starts in [cu_seqlens, cu_blocks] {
-            starts.clear();
-            starts.push(0);
-        }
+        cu_seqlens.clear();
+        cu_seqlens.push(0);
     }
 }
 
@@ -80,7 +104,7 @@ mod tests {
             seq_id: SeqId(id),
             tokens: tokens.iter().copied().map(TokenId).collect(),
             num_computed_tokens,
-            block_table: Arc::new(blocks.iter().copied().map(BlockId).collect()),
+            block_tables: Arc::new(vec![blocks.iter().copied().map(BlockId).collect()]),
             sample: None,
         }
     }
@@ -91,15 +115,16 @@ mod tests {
         let sample = SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false };
         let prefill = seq(1, &[7, 8, 9], 15, &[4, 2, 9]);
         let decode = SeqStep { sample: Some(sample), ..seq(2, &[5], 32, &[3, 1, 0]) };
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(1);
         // Filling twice: nothing of the first step stays.
         for _ in 0..2 {
             batch.fill(&StepPlan { seqs: vec![prefill.clone(), decode.clone()], finished: Vec::new() });
             assert_eq!(batch.input_ids, [7, 8, 9, 5]);
             assert_eq!(batch.positions, [15, 16, 17, 32]);
-            assert_eq!(batch.slot_mapping, [4 * 16 + 15, 2 * 16, 2 * 16 + 1, 0]);
-            assert_eq!((&batch.cu_seqlens[..], &batch.cu_blocks[..]), (&[0, 3, 4][..], &[0, 2, 5][..]));
-            assert_eq!(batch.block_tables, [4, 2, 3, 1, 0]);
+            let pool = &batch.pools[0];
+            assert_eq!(pool.slot_mapping, [4 * 16 + 15, 2 * 16, 2 * 16 + 1, 0]);
+            assert_eq!((&batch.cu_seqlens[..], &pool.cu_blocks[..]), (&[0, 3, 4][..], &[0, 2, 5][..]));
+            assert_eq!(pool.block_tables, [4, 2, 3, 1, 0]);
             assert_eq!(batch.logit_tokens, [3]);
         }
     }

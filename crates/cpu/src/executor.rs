@@ -8,7 +8,7 @@ use model::DecoderSpec;
 use quant::Isa;
 
 use crate::{
-    CpuError, CpuOptions, InputObserver, KvType,
+    CpuError, CpuOptions, InputObserver,
     batch::Batch,
     forward::Forward,
     kv_cache::KvCache,
@@ -44,16 +44,10 @@ impl CpuExecutor {
             precision: options.precision,
             observer: None,
         };
-        let cache = KvCache::new(&model.spec, options.kv_type, options.num_blocks)?;
+        let cache = KvCache::new(&model.spec, options.kv_type, capacity.pools)?;
         let forward = Forward::new(&model, compute, cache, options.max_model_len);
-        let (isa, batch) = (options.isa, Batch::default());
+        let (isa, batch) = (options.isa, Batch::new(capacity.pools.len()));
         Ok(Self { model, forward, batch, capacity, num_threads, isa, num_launched: 0, output: None })
-    }
-
-    /// Bytes that one KV block takes, over all layers; tells how many fit into a memory.
-    #[must_use]
-    pub fn kv_block_bytes(spec: &DecoderSpec, kv_type: KvType) -> usize {
-        KvCache::block_bytes(spec, kv_type)
     }
 
     /// Shows the inputs of all matrices to an observer from now on; steps become a little slower.

@@ -1,11 +1,11 @@
-//! The pool of KV blocks.
+//! The pools of KV blocks.
 //!
 //! A layer's keys (and likewise its values) are `[num_blocks, num_kv_heads, BLOCK_SIZE, head_lanes]`, where a head is
 //! padded with zeros to whole [`Lanes`]: what attention reads for one head of one block lies in one piece.
 
 use model::{DecoderSpec, LayerSpec};
 use quant::{Isa, Kernel, LANES, Lanes, as_floats_mut, f16_to_f32, f32_to_f16};
-use types::BLOCK_SIZE;
+use types::{BLOCK_SIZE, KvPools};
 
 use crate::{CpuError, KvType};
 
@@ -18,6 +18,8 @@ pub(crate) struct KvCache {
 
 /// The keys and values of a layer.
 pub(crate) struct LayerCache {
+    /// Which pool's blocks it has.
+    pub(crate) pool_idx: usize,
     pub(crate) keys: Plane,
     /// `None` where the keys are the values too.
     values: Option<Plane>,
@@ -36,40 +38,40 @@ enum Store {
 }
 
 impl KvCache {
-    pub(crate) fn new(spec: &DecoderSpec, kv_type: KvType, num_blocks: usize) -> Result<Self, CpuError> {
-        let bytes = Self::block_bytes(spec, kv_type).saturating_mul(num_blocks);
-        let out_of_memory = || CpuError::KvMemory { num_blocks, bytes };
-        let plane = |l: &LayerSpec| {
-            let len = block_lanes(l).checked_mul(num_blocks)?;
-            let store = match kv_type {
-                KvType::F32 => Store::F32(zeros(len, Lanes([0.0; LANES]))?),
-                KvType::F16 => Store::F16(untouched_zeros(len)?),
-            };
-            Some(Plane { num_heads: l.attention.num_kv_heads, head_dim: l.attention.head_dim, store })
+    pub(crate) fn new(spec: &DecoderSpec, kv_type: KvType, pools: KvPools) -> Result<Self, CpuError> {
+        let num_blocks: Vec<_> = pools.iter().map(|pool| pool.num_blocks).collect();
+        let out_of_memory =
+            || CpuError::KvMemory { num_blocks: num_blocks[0], bytes: Self::num_bytes(spec, kv_type, pools) };
+        let layer = |(l, pool_idx): (&LayerSpec, usize)| {
+            let plane = || Plane::new(l, kv_type, num_blocks[pool_idx]);
+            let values = if l.attention.value_cache_size() > 0 { Some(plane()?) } else { None };
+            Some(LayerCache { pool_idx, keys: plane()?, values })
         };
         let (mut layers, mut places) = (Vec::new(), Vec::new());
-        for layer in &spec.layers {
-            if let Some(source) = layer.attention.kv_source {
+        for (l, pool_idx) in spec.layers.iter().zip(spec.kv_layers().pool_of_layer) {
+            if let Some(source) = l.attention.kv_source {
                 places.push(places[source]);
                 continue;
             }
             places.push(layers.len());
-            let keys = plane(layer).ok_or_else(out_of_memory)?;
-            let has_values = layer.attention.value_cache_size() > 0;
-            let values = if has_values { Some(plane(layer).ok_or_else(out_of_memory)?) } else { None };
-            layers.push(LayerCache { keys, values });
+            layers.push(layer((l, pool_idx)).ok_or_else(out_of_memory)?);
         }
         Ok(Self { layers, places })
     }
 
-    /// Bytes of one block over all layers.
-    pub(crate) fn block_bytes(spec: &DecoderSpec, kv_type: KvType) -> usize {
-        let planes = |l: &LayerSpec| match (l.attention.key_cache_size(), l.attention.value_cache_size()) {
-            (0, _) => 0,
-            (_, 0) => 1,
-            _ => 2,
-        };
-        spec.layers.iter().map(|l| planes(l) * block_lanes(l)).sum::<usize>() * LANES * kv_type.bytes()
+    /// Bytes of all pools.
+    pub(crate) fn num_bytes(spec: &DecoderSpec, kv_type: KvType, pools: KvPools) -> usize {
+        let num_blocks: Vec<_> = pools.iter().map(|pool| pool.num_blocks).collect();
+        let layers = spec.layers.iter().zip(spec.kv_layers().pool_of_layer);
+        layers.fold(0, |sum, (l, pool_idx)| {
+            let num_planes = match (l.attention.key_cache_size(), l.attention.value_cache_size()) {
+                (0, _) => 0,
+                (_, 0) => 1,
+                _ => 2,
+            };
+            let block_bytes = num_planes * block_lanes(l) * LANES * kv_type.bytes();
+            num_blocks[pool_idx].saturating_mul(block_bytes).saturating_add(sum)
+        })
     }
 
     pub(crate) fn layer_mut(&mut self, idx: usize) -> &mut LayerCache {
@@ -114,6 +116,16 @@ fn zeros<T: Clone>(len: usize, zero: T) -> Option<Vec<T>> {
 }
 
 impl Plane {
+    /// Zeroed blocks of a layer.
+    fn new(layer: &LayerSpec, kv_type: KvType, num_blocks: usize) -> Option<Self> {
+        let len = block_lanes(layer).checked_mul(num_blocks)?;
+        let store = match kv_type {
+            KvType::F32 => Store::F32(zeros(len, Lanes([0.0; LANES]))?),
+            KvType::F16 => Store::F16(untouched_zeros(len)?),
+        };
+        Some(Self { num_heads: layer.attention.num_kv_heads, head_dim: layer.attention.head_dim, store })
+    }
+
     /// Lanes of a head of one token.
     pub(crate) fn head_lanes(&self) -> usize {
         self.head_dim.div_ceil(LANES)

@@ -3,9 +3,9 @@
 use exec::Capacity;
 use model::DecoderSpec;
 use quant::{Isa, Precision};
-use types::BLOCK_SIZE;
+use types::{BLOCK_SIZE, KvPools};
 
-use crate::CpuError;
+use crate::{CpuError, kv_cache::KvCache};
 
 /// Threads at most; more than any machine has cores.
 const MAX_THREADS: usize = 1024;
@@ -15,7 +15,8 @@ const MAX_THREADS: usize = 1024;
 pub struct CpuOptions {
     /// Threads that compute, the caller's included; `0` takes one per core.
     pub num_threads: usize,
-    /// KV blocks in the pool ([`BLOCK_SIZE`] tokens each).
+    /// KV blocks ([`BLOCK_SIZE`] tokens each) in the pool of the layers that see all tokens; one for layers with a window
+    /// has no more than are of use.
     pub num_blocks: usize,
     /// Sequences in one step at most.
     pub max_num_seqs: usize,
@@ -79,6 +80,16 @@ impl CpuOptions {
     }
 
     /// What the executor will be able to hold.
+    fn pools(&self, spec: &DecoderSpec) -> KvPools {
+        KvPools::sized(&spec.kv_layers().windows, self.num_blocks, (self.max_num_seqs, self.max_num_batched_tokens))
+    }
+
+    /// Bytes of the keys and values of all pools.
+    #[must_use]
+    pub fn kv_bytes(&self, spec: &DecoderSpec) -> usize {
+        KvCache::num_bytes(spec, self.kv_type, self.pools(spec))
+    }
+
     pub(crate) fn capacity(&self, spec: &DecoderSpec) -> Result<Capacity, CpuError> {
         let positive = [
             ("num_blocks", self.num_blocks),
@@ -100,7 +111,7 @@ impl CpuOptions {
             return Err(CpuError::Option { option: "max_model_len", value: self.max_model_len, expected });
         }
         Ok(Capacity {
-            num_blocks: self.num_blocks,
+            pools: self.pools(spec),
             max_num_seqs: self.max_num_seqs,
             max_num_batched_tokens: self.max_num_batched_tokens,
             max_model_len: self.max_model_len,

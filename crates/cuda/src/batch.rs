@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use exec::{StepPlan, StepTokens};
-use types::BLOCK_SIZE;
+use exec::{SeqStep, StepPlan, StepTokens};
+use types::{BLOCK_SIZE, BlockId};
 
 use crate::ops::{
     attention::{AttentionPlan, PrefillTile},
@@ -33,14 +33,14 @@ pub(crate) struct BatchLayout {
     pub(crate) input_ids: Range<usize>,
     /// Each token's position in its sequence, `[max_tokens]`.
     pub(crate) positions: Range<usize>,
-    /// Where each token's key and value go: `block * BLOCK_SIZE + offset`, or [`NO_SLOT`], `[max_tokens]`.
-    pub(crate) slot_mapping: Range<usize>,
+    /// Of each pool, where each token's key and value go: `block * BLOCK_SIZE + offset`, or [`NO_SLOT`], `[max_tokens]`.
+    pub(crate) slot_mappings: Vec<Range<usize>>,
     /// Each sequence's length after the step; 0 for padding, `[max_seqs]`.
     pub(crate) seq_lens: Range<usize>,
     /// Sequence `s` has the tokens `cu_seqlens[s]..cu_seqlens[s + 1]`, `[max_seqs + 1]`.
     pub(crate) cu_seqlens: Range<usize>,
-    /// Sequence `s` has the blocks from `block_tables[table_starts[s]]` on, `[max_seqs]`.
-    pub(crate) table_starts: Range<usize>,
+    /// Of each pool: sequence `s` has the blocks from `block_tables[table_starts[s]]` on, `[max_seqs]`.
+    pub(crate) table_starts: Vec<Range<usize>>,
     /// The tokens whose logits are wanted, or [`NO_ROW`], `[max_seqs]`.
     pub(crate) logit_tokens: Range<usize>,
     /// [`SampleParams`] of each such token, `[max_seqs]`.
@@ -49,7 +49,7 @@ pub(crate) struct BatchLayout {
     pub(crate) decode_seqs: Range<usize>,
     /// [`PrefillTile`]s of the others.
     pub(crate) tiles: Range<usize>,
-    /// All block tables, one behind the other.
+    /// All block tables of all pools, one behind the other.
     pub(crate) block_tables: Range<usize>,
     /// [`LogitChange`]s of all rows; copied only where there are any.
     pub(crate) changes: Range<usize>,
@@ -66,11 +66,13 @@ pub(crate) struct BatchLimits {
     pub(crate) blocks_per_seq: usize,
     /// Tokens of a tile of attention.
     pub(crate) tile_tokens: usize,
+    /// Pools of KV blocks.
+    pub(crate) num_pools: usize,
 }
 
 impl BatchLayout {
     pub(crate) fn new(limits: BatchLimits) -> Self {
-        let BatchLimits { max_tokens, max_seqs, blocks_per_seq, tile_tokens } = limits;
+        let BatchLimits { max_tokens, max_seqs, blocks_per_seq, tile_tokens, num_pools } = limits;
         let max_tiles = AttentionPlan::max_tiles(tile_tokens, max_tokens, max_seqs);
         let mut end = 0;
         let mut array = |len: usize| {
@@ -82,15 +84,15 @@ impl BatchLayout {
         Self {
             input_ids: array(max_tokens),
             positions: array(max_tokens),
-            slot_mapping: array(max_tokens),
+            slot_mappings: (0..num_pools).map(|_| array(max_tokens)).collect(),
             seq_lens: array(max_seqs),
             cu_seqlens: array(max_seqs + 1),
-            table_starts: array(max_seqs),
+            table_starts: (0..num_pools).map(|_| array(max_seqs)).collect(),
             logit_tokens: array(max_seqs),
             sample_params: array(max_seqs * PARAM_WORDS),
             decode_seqs: array(max_seqs),
             tiles: array(max_tiles * TILE_WORDS),
-            block_tables: array(max_seqs * blocks_per_seq),
+            block_tables: array(num_pools * max_seqs * blocks_per_seq),
             changes: array(max_seqs * CHANGES_PER_SEQ * CHANGE_WORDS),
         }
     }
@@ -153,18 +155,15 @@ impl Batch {
                 }
                 StepTokens::Chosen { row } => input_ids[0] = CHOSEN | *row as u32,
             }
-            for i in 0..seq.tokens.len() {
-                let (at, position) = (self.num_tokens + i, seq.num_computed_tokens + i);
-                let block = seq.block_table[position / BLOCK_SIZE];
-                words[layout.positions.start + at] = position as u32;
-                words[layout.slot_mapping.start + at] = block.0 * BLOCK_SIZE as u32 + (position % BLOCK_SIZE) as u32;
+            let positions = seq.num_computed_tokens..seq.num_tokens_after();
+            for (word, position) in words[layout.positions.start + self.num_tokens..].iter_mut().zip(positions) {
+                *word = position as u32;
             }
-            let blocks = &seq.block_table[..seq.num_tokens_after().div_ceil(BLOCK_SIZE)];
-            words[layout.table_starts.start + s] = (table_end - layout.block_tables.start) as u32;
-            for (word, block) in words[table_end..].iter_mut().zip(blocks) {
-                *word = block.0;
+            for (pool_idx, table) in seq.block_tables.iter().enumerate() {
+                words[layout.table_starts[pool_idx].start + s] = (table_end - layout.block_tables.start) as u32;
+                let slots = layout.slot_mappings[pool_idx].start + self.num_tokens;
+                table_end += fill_pool(seq, table, (slots, table_end), words);
             }
-            table_end += blocks.len();
             words[layout.seq_lens.start + s] = seq.num_tokens_after() as u32;
             words[layout.cu_seqlens.start + s] = self.num_tokens as u32;
             self.num_tokens += seq.tokens.len();
@@ -207,11 +206,11 @@ impl Batch {
         for token in self.num_tokens..padding.tokens {
             words[layout.input_ids.start + token] = 0;
             words[layout.positions.start + token] = 0;
-            words[layout.slot_mapping.start + token] = NO_SLOT;
+            layout.slot_mappings.iter().for_each(|slots| words[slots.start + token] = NO_SLOT);
         }
         for seq in self.num_seqs..padding.seqs {
             words[layout.seq_lens.start + seq] = 0;
-            words[layout.table_starts.start + seq] = 0;
+            layout.table_starts.iter().for_each(|starts| words[starts.start + seq] = 0);
             words[layout.cu_seqlens.start + seq] = self.num_tokens as u32;
         }
         words[layout.cu_seqlens.start + padding.seqs.max(self.num_seqs)] = self.num_tokens as u32;
@@ -238,6 +237,20 @@ impl Batch {
     }
 }
 
+/// Writes a sequence's slots and its block table at their places; returns the table's length.
+fn fill_pool(seq: &SeqStep, table: &[BlockId], (slots, start): (usize, usize), words: &mut [u32]) -> usize {
+    let positions = seq.num_computed_tokens..seq.num_tokens_after();
+    for (word, position) in words[slots..].iter_mut().zip(positions) {
+        *word = table[position / BLOCK_SIZE].0 * BLOCK_SIZE as u32 + (position % BLOCK_SIZE) as u32;
+    }
+    let table = &table[..seq.num_tokens_after().div_ceil(BLOCK_SIZE)];
+    for (word, block) in words[start..].iter_mut().zip(table) {
+        // What is out of sight is not read; should it be, it is memory of the pool.
+        *word = if *block == BlockId::NULL { 0 } else { block.0 };
+    }
+    table.len()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -254,14 +267,20 @@ mod tests {
             seq_id: SeqId(id),
             tokens: tokens.iter().copied().map(TokenId).collect(),
             num_computed_tokens,
-            block_table: Arc::new(blocks.iter().copied().map(BlockId).collect()),
+            block_tables: Arc::new(vec![blocks.iter().copied().map(BlockId).collect()]),
             sample: Some(sample),
         }
     }
 
     #[test]
     fn prefill_and_decode_lie_side_by_side_with_padding_behind() {
-        let layout = BatchLayout::new(BatchLimits { max_tokens: 8, max_seqs: 4, blocks_per_seq: 4, tile_tokens: 2 });
+        let layout = BatchLayout::new(BatchLimits {
+            max_tokens: 8,
+            max_seqs: 4,
+            blocks_per_seq: 4,
+            tile_tokens: 2,
+            num_pools: 1,
+        });
         let prefill = SeqStep { sample: None, ..seq(1, &[7, 8, 9], 15, &[4, 2, 9]) };
         let plan = StepPlan { seqs: vec![prefill, seq(2, &[5], 32, &[3, 1, 0])], finished: Vec::new() };
         assert!(!Batch::is_decode(&plan));
@@ -272,10 +291,10 @@ mod tests {
             let array = |range: &std::ops::Range<usize>, len: usize| &words[range.start..][..len];
             assert_eq!(array(&layout.input_ids, 6), [7, 8, 9, 5, 0, 0]);
             assert_eq!(array(&layout.positions, 6), [15, 16, 17, 32, 0, 0]);
-            assert_eq!(array(&layout.slot_mapping, 6), [4 * 16 + 15, 2 * 16, 2 * 16 + 1, 0, NO_SLOT, NO_SLOT]);
+            assert_eq!(array(&layout.slot_mappings[0], 6), [4 * 16 + 15, 2 * 16, 2 * 16 + 1, 0, NO_SLOT, NO_SLOT]);
             assert_eq!(array(&layout.seq_lens, 3), [18, 33, 0]);
             assert_eq!(array(&layout.cu_seqlens, 4), [0, 3, 4, 4]);
-            assert_eq!(array(&layout.table_starts, 3), [0, 2, 0]);
+            assert_eq!(array(&layout.table_starts[0], 3), [0, 2, 0]);
             assert_eq!(array(&layout.block_tables, 5), [4, 2, 3, 1, 0]);
             assert_eq!(array(&layout.logit_tokens, 3), [3, NO_ROW, NO_ROW]);
             assert_eq!((batch.num_tokens, batch.num_seqs, batch.num_rows), (4, 2, 1));
@@ -288,20 +307,53 @@ mod tests {
 
     #[test]
     fn a_token_that_is_being_chosen_is_its_row() {
-        let layout = BatchLayout::new(BatchLimits { max_tokens: 2, max_seqs: 2, blocks_per_seq: 4, tile_tokens: 2 });
+        let layout = BatchLayout::new(BatchLimits {
+            max_tokens: 2,
+            max_seqs: 2,
+            blocks_per_seq: 4,
+            tile_tokens: 2,
+            num_pools: 1,
+        });
         let awaiting = SeqStep { tokens: StepTokens::Chosen { row: 5 }, ..seq(1, &[], 15, &[4]) };
         let plan = StepPlan { seqs: vec![awaiting, seq(2, &[7], 0, &[1])], finished: Vec::new() };
         assert!(Batch::is_decode(&plan));
         let (mut words, mut batch) = (vec![0; layout.num_words()], Batch::default());
         batch.fill(&plan, 100, Padding { seqs: 2, tokens: 2 }, (&layout, &mut words));
         assert_eq!(words[layout.input_ids.start..][..2], [1 << 31 | 5, 7]);
-        assert_eq!(words[layout.slot_mapping.start..][..2], [4 * 16 + 15, 16]);
+        assert_eq!(words[layout.slot_mappings[0].start..][..2], [4 * 16 + 15, 16]);
         assert_eq!(words[layout.cu_seqlens.start..][..3], [0, 1, 2]);
     }
 
     #[test]
+    fn each_pool_has_slots_and_tables_of_its_own() {
+        let limits = BatchLimits { max_tokens: 4, max_seqs: 2, blocks_per_seq: 4, tile_tokens: 2, num_pools: 2 };
+        let layout = BatchLayout::new(limits);
+        let tables = |full: &[u32], sliding: &[u32]| {
+            Arc::new([full, sliding].map(|table| table.iter().copied().map(BlockId).collect()).to_vec())
+        };
+        let null = BlockId::NULL.0;
+        let long = SeqStep { block_tables: tables(&[4, 2, 9], &[null, null, 3]), ..seq(1, &[7], 40, &[]) };
+        let short = SeqStep { block_tables: tables(&[5], &[6]), ..seq(2, &[8], 3, &[]) };
+        let (mut words, mut batch) = (vec![99; layout.num_words()], Batch::default());
+        let plan = StepPlan { seqs: vec![long, short], finished: Vec::new() };
+        batch.fill(&plan, 100, Padding { seqs: 2, tokens: 3 }, (&layout, &mut words));
+        let array = |range: &std::ops::Range<usize>, len: usize| &words[range.start..][..len];
+        assert_eq!(array(&layout.slot_mappings[0], 3), [9 * 16 + 8, 5 * 16 + 3, NO_SLOT]);
+        assert_eq!(array(&layout.slot_mappings[1], 3), [3 * 16 + 8, 6 * 16 + 3, NO_SLOT]);
+        assert_eq!((array(&layout.table_starts[0], 2), array(&layout.table_starts[1], 2)), (&[0, 6][..], &[3, 7][..]));
+        assert_eq!(array(&layout.block_tables, 8), [4, 2, 9, 0, 0, 3, 5, 6]);
+        assert_eq!(batch.used_words, layout.block_tables.start + 8);
+    }
+
+    #[test]
     fn a_row_whose_changes_find_no_room_is_left_to_the_host() {
-        let layout = BatchLayout::new(BatchLimits { max_tokens: 2, max_seqs: 2, blocks_per_seq: 100, tile_tokens: 2 });
+        let layout = BatchLayout::new(BatchLimits {
+            max_tokens: 2,
+            max_seqs: 2,
+            blocks_per_seq: 100,
+            tile_tokens: 2,
+            num_pools: 1,
+        });
         let penalized = |id: u64, num_recent: u32| {
             let mut seq = seq(id, &[5], 0, &[0]);
             let sample = seq.sample.as_mut().unwrap();

@@ -52,6 +52,7 @@ fn step_sizes(spec: &DecoderSpec, options: &CudaOptions) -> (BatchLayout, Sizes)
         max_seqs: options.max_num_seqs,
         blocks_per_seq: options.blocks_per_seq(),
         tile_tokens: AttentionPlan::tile_tokens(spec),
+        num_pools: spec.kv_layers().windows.len(),
     };
     let sizes = Sizes::new(spec, limits.max_tokens.max(limits.max_seqs), limits.max_seqs);
     (BatchLayout::new(limits), sizes)
@@ -94,27 +95,29 @@ impl CudaExecutor {
         let kv_layout = KvLayout::new(&spec, options.kv_type)?;
         let tile_tokens = AttentionPlan::tile_tokens(&spec);
         let (layout, sizes) = step_sizes(&spec, &options);
+        let pools =
+            |num_blocks: usize| kv_layout.pools(num_blocks, (options.max_num_seqs, options.max_num_batched_tokens));
         let demand = Demand {
             free_bytes: gpu.device.memory()?.0,
             margin_bytes: options.margin_bytes,
             weight_bytes: device_bytes(&spec, gguf)?,
             workspace_bytes: workspace_bytes(&spec, &options, gpu.device.info().num_sms as usize)?,
-            block_bytes: kv_layout.block_bytes(),
+            kv_bytes: &|num_blocks| kv_layout.num_bytes(pools(num_blocks)),
             num_blocks: options.num_blocks,
             max_blocks: options.max_useful_blocks(),
         };
         // Before anything is loaded: a model that does not fit is refused at once.
-        let num_blocks = demand.num_blocks()?;
+        let pools = pools(demand.num_blocks()?);
         let copy_bandwidth = copy_bandwidth(&gpu.device)?;
         let model = Model::load(&gpu, gguf, spec, progress)?;
         let memory = MemorySplit {
             weight_bytes: demand.weight_bytes,
             workspace_bytes: demand.workspace_bytes,
-            kv_bytes: kv_layout.num_bytes(num_blocks),
-            kv_bytes_per_token: demand.block_bytes / BLOCK_SIZE,
+            kv_bytes: kv_layout.num_bytes(pools),
+            kv_bytes_per_token: kv_layout.block_bytes() / BLOCK_SIZE,
         };
-        let cache = KvCache::new(&gpu.device, kv_layout, num_blocks)?;
-        let capacity = options.capacity(&model.spec, num_blocks);
+        let cache = KvCache::new(&gpu.device, kv_layout, pools)?;
+        let capacity = options.capacity(&model.spec, pools);
         let forward = Forward::new(&gpu, model, cache, (layout, &options), &sizes)?;
         let mut executor = Self {
             steps: Steps::new(&gpu.device, &forward.layout)?,

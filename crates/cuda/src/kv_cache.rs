@@ -1,7 +1,7 @@
 //! The paged KV cache on the device: one buffer for all layers, laid out as `kernels/include/kv_cache.cuh` says.
 
-use model::DecoderSpec;
-use types::BLOCK_SIZE;
+use model::{DecoderSpec, KvLayers};
+use types::{BLOCK_SIZE, KvPools};
 
 use crate::{
     device::{Buffer, Device, DevicePtr, Span},
@@ -45,6 +45,8 @@ struct LayerShape {
     head_dim: usize,
     /// Of values; none where keys hold them.
     num_value_heads: usize,
+    /// Which pool's blocks it has.
+    pool_idx: usize,
 }
 
 /// How large a block is, and where each layer's planes lie.
@@ -55,6 +57,8 @@ pub struct KvLayout {
     layers: Vec<LayerShape>,
     /// Whose keys and values each layer of the model reads.
     places: Vec<usize>,
+    /// Of each pool.
+    windows: Vec<Option<usize>>,
 }
 
 /// Bytes from the start of the buffer to the planes of a layer.
@@ -102,8 +106,10 @@ impl KvLayout {
     /// # Errors
     /// [`CudaError::Unsupported`] for head sizes that the kernels or the KV type cannot take.
     pub fn new(spec: &DecoderSpec, kv_type: KvType) -> Result<Self, CudaError> {
+        let KvLayers { windows, pool_of_layer } = spec.kv_layers();
         let (mut layers, mut places) = (Vec::new(), Vec::<usize>::new());
-        for (layer_idx, attention) in spec.layers.iter().map(|layer| &layer.attention).enumerate() {
+        for (layer_idx, (layer, pool_idx)) in spec.layers.iter().zip(pool_of_layer).enumerate() {
+            let attention = &layer.attention;
             let (head_dim, num_kv_heads) = (attention.head_dim, attention.num_kv_heads);
             let is_latent = attention.latent.is_some();
             let check = if is_latent { check_latent_dim } else { check_head_dim };
@@ -114,9 +120,9 @@ impl KvLayout {
             }
             places.push(layers.len());
             let num_value_heads = if is_latent { 0 } else { num_kv_heads };
-            layers.push(LayerShape { num_kv_heads, head_dim, num_value_heads });
+            layers.push(LayerShape { num_kv_heads, head_dim, num_value_heads, pool_idx });
         }
-        Ok(Self { kv_type, layers, places })
+        Ok(Self { kv_type, layers, places, windows })
     }
 
     /// Bytes that one block of 16 tokens takes, over all layers.
@@ -129,21 +135,28 @@ impl KvLayout {
         self.layers.iter().map(bytes).sum()
     }
 
-    /// Bytes of a cache of so many blocks: theirs, and at most 1 KiB a layer between planes.
+    /// The pools, where that of the layers that see all tokens has `num_blocks` blocks; see [`KvPools::sized`].
     #[must_use]
-    pub fn num_bytes(&self, num_blocks: usize) -> usize {
-        self.offsets(num_blocks).last().map_or(0, |layer| layer.end)
+    pub fn pools(&self, num_blocks: usize, seqs_and_chunk: (usize, usize)) -> KvPools {
+        KvPools::sized(&self.windows, num_blocks, seqs_and_chunk)
+    }
+
+    /// Bytes of a cache of these pools: of their blocks, and at most 1 KiB a layer between planes.
+    #[must_use]
+    pub fn num_bytes(&self, pools: KvPools) -> usize {
+        self.offsets(pools).last().map_or(0, |layer| layer.end)
     }
 
     /// Where each layer's planes lie: keys, their scales, values, their scales.
-    fn offsets(&self, num_blocks: usize) -> Vec<PlaneOffsets> {
+    fn offsets(&self, pools: KvPools) -> Vec<PlaneOffsets> {
+        let num_blocks: Vec<_> = pools.iter().map(|pool| pool.num_blocks).collect();
         let mut end = 0_usize;
-        let mut plane = |block_bytes: usize| {
-            let start = end;
-            end = (start + block_bytes * num_blocks).next_multiple_of(PLANE_ALIGN);
-            (start, end)
-        };
         let layers = self.layers.iter().map(|layer| {
+            let mut plane = |block_bytes: usize| {
+                let start = end;
+                end = (start + block_bytes * num_blocks[layer.pool_idx]).next_multiple_of(PLANE_ALIGN);
+                (start, end)
+            };
             let [(k, _), (k_scale, _), (v, _), (v_scale, end)] = [
                 plane(layer.value_bytes(self.kv_type, layer.num_kv_heads)),
                 plane(layer.scale_bytes(self.kv_type, layer.num_kv_heads)),
@@ -201,25 +214,34 @@ impl LayerShape {
 pub struct KvCache {
     buffer: Buffer,
     layout: KvLayout,
-    num_blocks: usize,
+    pools: KvPools,
     offsets: Vec<PlaneOffsets>,
 }
 
 impl KvCache {
-    /// A zeroed pool of so many blocks.
+    /// Zeroed pools.
     ///
     /// # Errors
     /// [`CudaError::OutOfMemory`] when the device has no room for it.
-    pub fn new(device: &Device, layout: KvLayout, num_blocks: usize) -> Result<Self, CudaError> {
-        let buffer = Buffer::new(device, layout.num_bytes(num_blocks), "the KV cache")?;
-        let offsets = layout.offsets(num_blocks);
-        Ok(Self { buffer, layout, num_blocks, offsets })
+    pub fn new(device: &Device, layout: KvLayout, pools: KvPools) -> Result<Self, CudaError> {
+        let buffer = Buffer::new(device, layout.num_bytes(pools), "the KV cache")?;
+        let offsets = layout.offsets(pools);
+        Ok(Self { buffer, layout, pools, offsets })
     }
 
-    /// Blocks of the pool.
+    /// The pools of blocks.
     #[must_use]
-    pub fn num_blocks(&self) -> usize {
-        self.num_blocks
+    pub fn pools(&self) -> KvPools {
+        self.pools
+    }
+
+    /// The pool whose blocks a layer has.
+    ///
+    /// # Panics
+    /// When there is no such layer.
+    #[must_use]
+    pub fn pool_idx(&self, layer_idx: usize) -> usize {
+        self.layout.layers[self.layout.places[layer_idx]].pool_idx
     }
 
     /// All bytes, for tests and tools that look into it.
@@ -249,19 +271,27 @@ impl KvCache {
         };
         let planes =
             KvPlanes { k: plane(at.k), v: plane(at.v), k_scale: scale(at.k_scale), v_scale: scale(at.v_scale) };
-        let LayerShape { num_kv_heads, head_dim, .. } = shape;
-        KvLayer { planes, kv_type, num_blocks: self.num_blocks, num_kv_heads, head_dim }
+        let LayerShape { num_kv_heads, head_dim, pool_idx, .. } = shape;
+        let num_blocks = self.pools.iter().nth(pool_idx).map_or(0, |pool| pool.num_blocks);
+        KvLayer { planes, kv_type, num_blocks, num_kv_heads, head_dim }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{KvLayout, KvPlanes, KvType, LayerShape, check_head_dim, check_latent_dim};
+    use types::KvPool;
+
+    use super::{KvLayout, KvPlanes, KvPools, KvType, LayerShape, check_head_dim, check_latent_dim};
 
     fn layout(kv_type: KvType) -> KvLayout {
-        let shape = |num_kv_heads, head_dim, num_value_heads| LayerShape { num_kv_heads, head_dim, num_value_heads };
-        let layers = vec![shape(8, 128, 8), shape(1, 96, 1), shape(1, 576, 0)];
-        KvLayout { kv_type, layers, places: vec![0, 1, 2] }
+        let shape = |(num_kv_heads, head_dim, num_value_heads), pool_idx| LayerShape {
+            num_kv_heads,
+            head_dim,
+            num_value_heads,
+            pool_idx,
+        };
+        let layers = vec![shape((8, 128, 8), 1), shape((1, 96, 1), 0), shape((1, 576, 0), 0)];
+        KvLayout { kv_type, layers, places: vec![0, 1, 2], windows: vec![None, Some(32)] }
     }
 
     #[test]
@@ -276,13 +306,33 @@ mod tests {
         assert_eq!(layout(KvType::Q8_0).block_bytes(), elements / 32 * 34);
     }
 
+    /// Gemma 3 1B: every sixth of 26 layers sees all tokens, the others 512.
+    #[test]
+    fn windows_leave_the_memory_to_the_layers_that_see_everything() {
+        let shape = |layer: usize| {
+            let pool_idx = usize::from(!(layer + 1_usize).is_multiple_of(6));
+            LayerShape { num_kv_heads: 1, head_dim: 256, num_value_heads: 1, pool_idx }
+        };
+        let layers: Vec<_> = (0..26).map(shape).collect();
+        let layout =
+            KvLayout { kv_type: KvType::F16, layers, places: (0..26).collect(), windows: vec![None, Some(512)] };
+        let tokens = |num_bytes: &dyn Fn(usize) -> usize| 16 * KvPools::largest_fitting(1 << 20, 1 << 30, num_bytes);
+        let one_pool = tokens(&|num_blocks| num_blocks * layout.block_bytes());
+        let two_pools = [1, 4, 16, 64]
+            .map(|num_seqs| tokens(&|num_blocks| layout.num_bytes(layout.pools(num_blocks, (num_seqs, 2048)))));
+        assert_eq!((one_pool, two_pools), (40_320, [236_704, 228_000, 193_152, 53_760]));
+    }
+
     #[test]
     fn planes_are_aligned_and_do_not_overlap() {
         for kv_type in [KvType::F16, KvType::Q8_0] {
             let layout = layout(kv_type);
             for num_blocks in [1, 7, 100] {
-                let mut last = 0;
-                for (at, shape) in layout.offsets(num_blocks).into_iter().zip(&layout.layers) {
+                let sliding = KvPool { num_blocks: num_blocks.min(20), window: Some(32) };
+                let pools = KvPools::new(KvPool::full(num_blocks), Some(sliding));
+                let (mut last, mut least) = (0, 0);
+                for (at, shape) in layout.offsets(pools).into_iter().zip(&layout.layers) {
+                    let num_blocks = [num_blocks, sliding.num_blocks][shape.pool_idx];
                     let values = |heads: usize| shape.value_bytes(kv_type, heads) * num_blocks;
                     let scales = |heads: usize| shape.scale_bytes(kv_type, heads) * num_blocks;
                     let (keys, heads) = (shape.num_kv_heads, shape.num_value_heads);
@@ -294,11 +344,11 @@ mod tests {
                     ] {
                         assert!(start >= last && start % 256 == 0, "{at:?}");
                         last = start + len;
+                        least += len;
                     }
                     assert!(at.end >= last, "{at:?}");
                 }
-                let bytes = layout.num_bytes(num_blocks);
-                let least = layout.block_bytes() * num_blocks;
+                let bytes = layout.num_bytes(pools);
                 assert!((least..=least + 3 * 1024).contains(&bytes), "{bytes} for {least}");
             }
         }

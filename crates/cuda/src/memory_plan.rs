@@ -1,12 +1,12 @@
 //! How the device's memory is split: weights and workspace first, the KV pool takes what is left.
 
-use types::BLOCK_SIZE;
+use types::{BLOCK_SIZE, KvPools};
 
-use crate::CudaError;
+use crate::{CudaError, options::MAX_BLOCKS};
 
 /// What has to fit, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Demand {
+#[derive(Clone, Copy)]
+pub(crate) struct Demand<'a> {
     /// Free memory before anything is taken.
     pub(crate) free_bytes: usize,
     /// What stays free for others.
@@ -15,23 +15,23 @@ pub(crate) struct Demand {
     pub(crate) weight_bytes: usize,
     /// Activations, logits, metadata, libraries and graphs.
     pub(crate) workspace_bytes: usize,
-    /// One KV block over all layers.
-    pub(crate) block_bytes: usize,
+    /// The KV pools, by the blocks of the first.
+    pub(crate) kv_bytes: &'a dyn Fn(usize) -> usize,
     /// Blocks asked for; `None` for as many as fit.
     pub(crate) num_blocks: Option<usize>,
     /// Blocks beyond which none would ever be used.
     pub(crate) max_blocks: usize,
 }
 
-impl Demand {
-    /// Blocks of the KV pool.
+impl Demand<'_> {
+    /// Blocks of the first KV pool.
     ///
     /// # Errors
     /// [`CudaError::Unsupported`] that says what is missing and what would fit instead.
     pub(crate) fn num_blocks(&self) -> Result<usize, CudaError> {
         let fixed = self.margin_bytes + self.weight_bytes + self.workspace_bytes;
         let left = self.free_bytes.saturating_sub(fixed);
-        let fitting = left / self.block_bytes.max(1);
+        let fitting = KvPools::largest_fitting(MAX_BLOCKS, left, self.kv_bytes);
         let wanted = self.num_blocks.unwrap_or(1);
         if self.free_bytes < fixed || fitting < wanted {
             return Err(CudaError::Unsupported(self.explain(fixed, fitting, wanted)));
@@ -40,14 +40,14 @@ impl Demand {
     }
 
     fn explain(&self, fixed: usize, fitting: usize, wanted: usize) -> String {
-        let missing = (fixed + wanted * self.block_bytes).saturating_sub(self.free_bytes);
+        let missing = (fixed + (self.kv_bytes)(wanted)).saturating_sub(self.free_bytes);
         let split = format!(
             "{} free, {} weights, {} workspace, {} margin, {} per 1,000 tokens of context",
             gib(self.free_bytes),
             gib(self.weight_bytes),
             gib(self.workspace_bytes),
             gib(self.margin_bytes),
-            gib(self.block_bytes * 1000 / BLOCK_SIZE),
+            gib((self.kv_bytes)(1) * 1000 / BLOCK_SIZE),
         );
         let advice = if self.free_bytes < self.weight_bytes + self.margin_bytes {
             "the weights alone do not fit: take a smaller quantization of the model".to_owned()
@@ -73,13 +73,13 @@ mod tests {
 
     const GIB: usize = 1 << 30;
 
-    fn demand() -> Demand {
+    fn demand() -> Demand<'static> {
         Demand {
             free_bytes: 15 * GIB,
             margin_bytes: GIB / 4,
             weight_bytes: 5 * GIB,
             workspace_bytes: GIB / 2,
-            block_bytes: 2 << 20,
+            kv_bytes: &|num_blocks| num_blocks * (2 << 20),
             num_blocks: None,
             max_blocks: 100_000,
         }
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_explained() {
-        let error = |demand: Demand| demand.num_blocks().unwrap_err().to_string();
+        let error = |demand: Demand<'_>| demand.num_blocks().unwrap_err().to_string();
         let weights = error(Demand { weight_bytes: 16 * GIB, ..demand() });
         assert!(weights.contains("lacks 1.75 GiB") && weights.contains("smaller quantization"), "{weights}");
         let blocks = error(Demand { num_blocks: Some(5000), ..demand() });

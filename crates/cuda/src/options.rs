@@ -2,7 +2,7 @@
 
 use exec::Capacity;
 use model::DecoderSpec;
-use types::BLOCK_SIZE;
+use types::{BLOCK_SIZE, KvPools};
 
 use crate::{CudaError, KvType};
 
@@ -22,7 +22,8 @@ pub enum LoneToken {
 pub struct CudaOptions {
     /// The device's number among the visible ones.
     pub ordinal: usize,
-    /// KV blocks; `None` takes what the device's memory leaves, up to what all sequences could use.
+    /// KV blocks in the pool of the layers that see all tokens (one for layers with a window has no more than are of
+    /// use); `None` takes what the device's memory leaves, up to what all sequences could use.
     pub num_blocks: Option<usize>,
     /// Sequences in one step at most.
     pub max_num_seqs: usize,
@@ -57,7 +58,7 @@ impl Default for CudaOptions {
 }
 
 /// Block ids and slots are 32-bit.
-const MAX_BLOCKS: usize = u32::MAX as usize / BLOCK_SIZE;
+pub(crate) const MAX_BLOCKS: usize = u32::MAX as usize / BLOCK_SIZE;
 
 impl CudaOptions {
     /// Checks the sizes.
@@ -86,16 +87,13 @@ impl CudaOptions {
         self.max_model_len.div_ceil(BLOCK_SIZE)
     }
 
-    /// What the executor holds with so many blocks.
-    pub(crate) fn capacity(&self, spec: &DecoderSpec, num_blocks: usize) -> Capacity {
+    /// What the executor holds with these pools.
+    pub(crate) fn capacity(&self, spec: &DecoderSpec, pools: KvPools) -> Capacity {
         Capacity {
-            num_blocks,
+            pools,
             max_num_seqs: self.max_num_seqs,
             max_num_batched_tokens: self.max_num_batched_tokens,
-            max_model_len: self
-                .max_model_len
-                .min(num_blocks * BLOCK_SIZE)
-                .min(spec.max_positions().unwrap_or(usize::MAX)),
+            max_model_len: self.max_model_len.min(pools.max_tokens()).min(spec.max_positions().unwrap_or(usize::MAX)),
             vocab_size: spec.vocab_size,
         }
     }

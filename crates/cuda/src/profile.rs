@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use exec::{Capacity, SampleSpec, SeqStep, StageTime, StepPlan, StepTokens};
 use model::{AttentionWeights, ExpertLinear, Ffn, FfnWeights, GatedWeights, LatentKeys, MoeWeights, Stacked};
-use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
+use types::{SamplingParams, SeqId, TokenId};
 
 use crate::{
     device::{Event, Graph},
@@ -20,20 +20,20 @@ const REPLAYS: usize = 20;
 
 /// A step in which so many sequences, with blocks of their own, decode their token at `context`.
 pub(crate) fn decode_plan(capacity: &Capacity, num_seqs: usize, context: usize) -> Result<StepPlan, CudaError> {
-    let per_seq = (context + 1).div_ceil(BLOCK_SIZE);
-    let needed = per_seq * num_seqs;
-    if needed > capacity.num_blocks || num_seqs > capacity.max_num_seqs || context >= capacity.max_model_len {
-        return Err(CudaError::Unsupported(format!(
-            "{num_seqs} sequences of {context} tokens need {needed} KV blocks; the limits are {} blocks, {} sequences, {} tokens",
-            capacity.num_blocks, capacity.max_num_seqs, capacity.max_model_len
-        )));
-    }
+    let Capacity { pools, max_num_seqs, max_model_len, .. } = *capacity;
+    let tables = |seq| pools.equal_tables((seq, num_seqs), context + 1, 1).map(Arc::new);
+    let tables: Option<Vec<_>> = (0..num_seqs).map(tables).collect();
+    let tables = tables.filter(|_| num_seqs <= max_num_seqs && context < max_model_len).ok_or_else(|| {
+        CudaError::Unsupported(format!(
+            "{num_seqs} sequences of {context} tokens are too many; the limits are {pools:?}, {max_num_seqs} sequences, {max_model_len} tokens"
+        ))
+    })?;
     let params = Arc::new(SamplingParams::default());
-    let seqs = (0..num_seqs).map(|seq| SeqStep {
+    let seqs = tables.into_iter().enumerate().map(|(seq, block_tables)| SeqStep {
         seq_id: SeqId(seq as u64),
         tokens: StepTokens::Known(vec![TokenId((seq % capacity.vocab_size) as u32)]),
         num_computed_tokens: context,
-        block_table: Arc::new((seq * per_seq..(seq + 1) * per_seq).map(|block| BlockId(block as u32)).collect()),
+        block_tables,
         sample: Some(SampleSpec {
             params: Arc::clone(&params),
             uniform: 0.5,

@@ -72,7 +72,7 @@ fn check(gpu: &Gpu, sizes: Sizes, style: RopeStyle, kv_type: KvType) {
     let (attention, tokens) = (sizes.attention(style), 67);
     let what = format!("{sizes:?}, {style:?}, {}", kv_type.name());
     let layout = KvLayout::new(&spec(&attention), kv_type).expect("sizes for the cache");
-    let cache = KvCache::new(&gpu.device, layout, NUM_BLOCKS).expect("room for the cache");
+    let cache = KvCache::new(&gpu.device, layout, types::KvPools::full(NUM_BLOCKS)).expect("room for the cache");
     gpu.device.fill_bytes(cache.bytes(), 0xff).expect("the fill works");
     let mut random = Random::new((num_heads + kv_rank) as u64);
     let q_dim = nope_dim + rope_dim;

@@ -21,6 +21,7 @@ struct Run {
     want_logits: bool,
     steps_in_flight: usize,
     num_tokens: usize,
+    num_pools: usize,
 }
 
 struct Sequence {
@@ -58,8 +59,9 @@ impl Sequence {
         self.num_computed = end;
         self.num_asked += usize::from(sample.is_some());
         let blocks = s * BLOCKS_PER_SEQ..(s + 1) * BLOCKS_PER_SEQ;
-        let block_table = Arc::new(blocks.map(|block| BlockId(block as u32)).collect());
-        SeqStep { seq_id: SeqId(s as u64), tokens, num_computed_tokens: start, block_table, sample }
+        let table: Vec<_> = blocks.map(|block| BlockId(block as u32)).collect();
+        let block_tables = Arc::new(vec![table; run.num_pools]);
+        SeqStep { seq_id: SeqId(s as u64), tokens, num_computed_tokens: start, block_tables, sample }
     }
 }
 
@@ -90,6 +92,7 @@ fn generate(golden: &Golden, run: &Run) -> Vec<Vec<u32>> {
     };
     let mut executor = CudaExecutor::new(&golden.gguf, options, &mut |_| {}).expect("a model that the GPU takes");
     assert_eq!(executor.max_steps_in_flight(), 2);
+    let run = &Run { num_pools: executor.capacity().pools.len(), ..run.clone() };
     let sequence = |prompt: &data::Prompt| Sequence {
         prompt: prompt.ids.iter().copied().map(TokenId).collect(),
         answer: Vec::new(),
@@ -127,7 +130,13 @@ fn tokens_are_found_on_the_device() {
     for model in ["llama3_gqa", "qwen3", "gemma3"] {
         let file: &'static str = format!("{model}.f16").leak();
         let Some(golden) = data::open(file, model) else { continue };
-        let run = Run { params: SamplingParams::greedy(), want_logits: false, steps_in_flight: 2, num_tokens: 32 };
+        let run = Run {
+            params: SamplingParams::greedy(),
+            want_logits: false,
+            steps_in_flight: 2,
+            num_tokens: 32,
+            num_pools: 1,
+        };
         // With logits, every step is waited for when the next one is launched.
         for run in [run.clone(), Run { want_logits: true, ..run }] {
             let answers = generate(&golden, &run);
@@ -146,7 +155,7 @@ fn draws_are_the_same_with_one_step_in_flight() {
     // Without top-k, the host chooses.
     for top_k in [40, 0] {
         let params = SamplingParams { top_k, ..SamplingParams::default() };
-        let run = Run { params, want_logits: false, steps_in_flight: 2, num_tokens: 24 };
+        let run = Run { params, want_logits: false, steps_in_flight: 2, num_tokens: 24, num_pools: 1 };
         let alone = generate(&golden, &Run { steps_in_flight: 1, ..run.clone() });
         assert_eq!(generate(&golden, &run), alone, "top_k {top_k}");
         assert!(alone.iter().all(|answer| answer.len() == 24), "all answers are whole");

@@ -9,6 +9,7 @@ use cuda::{
 };
 use model::{Activation, Attention, DecoderSpec, Ffn, LayerSpec, Names, Norm, Residual, Rope};
 use quant::{f16_to_f32, f32_to_f16};
+use types::KvPools;
 
 use crate::support::{Random, poisoned, upload};
 
@@ -65,7 +66,7 @@ impl Paged {
         let attention = plain_attention(num_kv_heads, num_kv_heads, head_dim);
         let (tables, blocks_per_seq, num_blocks) = scattered_tables(lens);
         let layout = KvLayout::new(&spec(&attention), kv_type).expect("a head size for the cache");
-        let cache = KvCache::new(&gpu.device, layout, num_blocks).expect("room for the cache");
+        let cache = KvCache::new(&gpu.device, layout, KvPools::full(num_blocks)).expect("room for the cache");
         gpu.device.fill_bytes(cache.bytes(), 0xff).expect("the fill works");
         let width = num_kv_heads * head_dim;
         let mut random = Random::new((head_dim * 1000 + num_kv_heads * 10 + lens.len()) as u64);

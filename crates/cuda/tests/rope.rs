@@ -8,6 +8,7 @@ use cuda::{
 };
 use model::{Attention, QkNorm, RopeStyle, Temperature, Values};
 use quant::f16_to_f32;
+use types::KvPools;
 
 use crate::{
     paged::{BLOCK, LAYER, plain_attention, spec},
@@ -66,7 +67,7 @@ impl Case {
     fn run(&self, gpu: &Gpu, data: &Data) -> Found {
         let a = &self.attention;
         let layout = KvLayout::new(&spec(a), self.kv_type).expect("a head size for the cache");
-        let cache = KvCache::new(&gpu.device, layout, NUM_BLOCKS).expect("room for the cache");
+        let cache = KvCache::new(&gpu.device, layout, KvPools::full(NUM_BLOCKS)).expect("room for the cache");
         gpu.device.fill_bytes(cache.bytes(), 0xff).expect("the fill works");
         let (_qkv, qkv) = upload(gpu, &data.qkv);
         let (_q_norm, q_norm) = upload(gpu, &data.q_norm);

@@ -122,7 +122,7 @@ pub struct EngineStats {
     pub num_running: usize,
     /// Requests waiting for their first step or preempted.
     pub num_waiting: usize,
-    /// Blocks of the pool.
+    /// Blocks of the pool, the fullest one where there are two.
     pub num_blocks: usize,
     /// Blocks that hold tokens of running sequences.
     pub num_used_blocks: usize,

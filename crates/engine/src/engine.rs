@@ -6,7 +6,6 @@ use std::{
 };
 
 use exec::{Capacity, Executor};
-use types::BLOCK_SIZE;
 
 use crate::{EngineConfig, EngineHandle, EngineStats, StartError, handle::Shared, inbox::Inbox, step_loop::StepLoop};
 
@@ -22,7 +21,7 @@ impl Engine {
     pub fn start(executor: Box<dyn Executor>, config: EngineConfig) -> Result<EngineHandle, StartError> {
         let capacity = usable(executor.capacity())?;
         let inbox = Arc::new(Inbox::new(capacity.max_num_seqs + config.max_waiting));
-        let stats = EngineStats { num_blocks: capacity.num_blocks, ..EngineStats::default() };
+        let stats = EngineStats { num_blocks: capacity.pools.first().num_blocks, ..EngineStats::default() };
         let shared = Arc::new(Shared { inbox, stats: Mutex::new(stats) });
         let step_loop = StepLoop::new(executor, capacity, config, Arc::clone(&shared));
         let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || step_loop.run())?;
@@ -30,13 +29,13 @@ impl Engine {
     }
 }
 
-/// The capacity with `max_model_len` cut to what the pool holds, so that no accepted request can outgrow it.
+/// The capacity with `max_model_len` cut to what the pools hold, so that no accepted request can outgrow it.
 fn usable(capacity: Capacity) -> Result<Capacity, StartError> {
-    let max_model_len = capacity.max_model_len.min(capacity.num_blocks * BLOCK_SIZE);
+    let max_model_len = capacity.max_model_len.min(capacity.pools.max_tokens());
     let at_least = |field, value, limit| {
         if value < limit { Err(StartError::Capacity { field, value, limit }) } else { Ok(()) }
     };
-    at_least("num_blocks", capacity.num_blocks, 1)?;
+    capacity.pools.iter().try_for_each(|pool| at_least("num_blocks", pool.num_blocks, 1))?;
     at_least("max_num_seqs", capacity.max_num_seqs, 1)?;
     at_least("max_num_batched_tokens", capacity.max_num_batched_tokens, 1)?;
     at_least("max_model_len", capacity.max_model_len, 2)?;

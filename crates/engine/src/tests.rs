@@ -10,12 +10,17 @@ use exec::{
     Capacity,
     testing::{FakeExecutor, Gate},
 };
-use types::{SamplingParams, TokenId};
+use types::{KvPools, SamplingParams, TokenId};
 
 use crate::{Engine, EngineConfig, EngineHandle, Event, FailReason, Finished, Request, Response};
 
-pub(crate) const CAPACITY: Capacity =
-    Capacity { num_blocks: 512, max_num_seqs: 8, max_num_batched_tokens: 128, max_model_len: 512, vocab_size: 1000 };
+pub(crate) const CAPACITY: Capacity = Capacity {
+    pools: KvPools::full(512),
+    max_num_seqs: 8,
+    max_num_batched_tokens: 128,
+    max_model_len: 512,
+    vocab_size: 1000,
+};
 
 pub(crate) fn start(executor: FakeExecutor) -> EngineHandle {
     Engine::start(Box::new(executor), EngineConfig::default()).expect("the capacity is usable")

@@ -1,12 +1,14 @@
 //! The trait that every backend implements.
 
+use types::KvPools;
+
 use crate::{StepOutput, StepPlan};
 
 /// What an executor can hold, fixed once it is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// KV blocks in the pool ([`types::BLOCK_SIZE`] tokens each).
-    pub num_blocks: usize,
+    /// The pools of KV blocks.
+    pub pools: KvPools,
     /// Sequences in one step at most.
     pub max_num_seqs: usize,
     /// Tokens in one step at most, over all sequences.

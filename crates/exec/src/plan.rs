@@ -78,9 +78,10 @@ pub struct SeqStep {
     pub tokens: StepTokens,
     /// Tokens of the sequence whose keys and values lie in its blocks once the steps launched before are done.
     pub num_computed_tokens: usize,
-    /// The sequence's blocks in order; covers `num_computed_tokens + tokens.len()` positions. Shared with the
-    /// scheduler until the table grows, so that a step does not copy it.
-    pub block_table: Arc<Vec<BlockId>>,
+    /// The sequence's blocks in order, of each pool; cover `num_computed_tokens + tokens.len()` positions. Blocks out of
+    /// sight of all tokens to compute are [`BlockId::NULL`]. Shared with the scheduler until the tables change, so that
+    /// a step does not copy them.
+    pub block_tables: Arc<Vec<Vec<BlockId>>>,
     /// How to choose the token after the last of `tokens`; `None` in the middle of a prompt.
     pub sample: Option<SampleSpec>,
 }

@@ -2,12 +2,12 @@
 //!
 //! It stores token ids in its paged blocks and reads them back through the block table, so that a wrong table, a lost
 //! block, a wrong position or a recomputation with other tokens changes the text. Batching, chunking, preemption and
-//! the prefix cache must not. With two steps in flight, what a step chooses is known when it is collected, to the next
+//! the prefix cache must not. Where there is a window, the hash is of the tokens in sight, in each pool. With two steps in flight, what a step chooses is known when it is collected, to the next
 //! step alone before: as on a device.
 
 use std::{collections::VecDeque, sync::mpsc};
 
-use types::{BLOCK_SIZE, SamplingParams, TokenId};
+use types::{BLOCK_SIZE, KvPool, SamplingParams, TokenId};
 
 use crate::{
     Capacity, ExecError, Executor, SampleSpec, SampledToken, SeqOutput, SeqStep, StepOutput, StepPlan, StepTokens,
@@ -17,7 +17,8 @@ use crate::{
 /// The executor. See the module's documentation.
 pub struct FakeExecutor {
     capacity: Capacity,
-    blocks: Vec<[Option<TokenId>; BLOCK_SIZE]>,
+    /// Of each pool.
+    blocks: Vec<Vec<[Option<TokenId>; BLOCK_SIZE]>>,
     alphabet: Option<Vec<TokenId>>,
     fault: Option<(u64, Fault)>,
     gate: Option<GatedSide>,
@@ -81,7 +82,7 @@ impl FakeExecutor {
     pub fn new(capacity: Capacity) -> Self {
         Self {
             capacity,
-            blocks: vec![[None; BLOCK_SIZE]; capacity.num_blocks],
+            blocks: capacity.pools.iter().map(|pool| vec![[None; BLOCK_SIZE]; pool.num_blocks]).collect(),
             alphabet: None,
             fault: None,
             gate: None,
@@ -130,30 +131,58 @@ impl FakeExecutor {
     pub fn reference(&self, prompt: &[TokenId], params: &SamplingParams, uniforms: &[f64]) -> Vec<TokenId> {
         let mut tokens = prompt.to_vec();
         for &uniform in uniforms {
-            tokens.push(self.choose(&tokens, params, uniform).token_id);
+            let seen: Vec<_> = self
+                .capacity
+                .pools
+                .iter()
+                .flat_map(|pool| &tokens[pool.first_visible(tokens.len() - 1)..])
+                .copied()
+                .collect();
+            tokens.push(self.choose(&seen, params, uniform).token_id);
         }
         tokens.split_off(prompt.len())
     }
 
     fn compute(&mut self, seq: &SeqStep) -> Result<Option<SeqOutput>, ExecError> {
         let StepTokens::Known(token_ids) = &seq.tokens else { unreachable!("the plan was resolved") };
-        for (i, &token) in token_ids.iter().enumerate() {
-            let position = seq.num_computed_tokens + i;
-            let block = seq.block_table[position / BLOCK_SIZE];
-            self.blocks[block.index()][position % BLOCK_SIZE] = Some(token);
+        for (blocks, table) in self.blocks.iter_mut().zip(&*seq.block_tables) {
+            for (i, &token) in token_ids.iter().enumerate() {
+                let position = seq.num_computed_tokens + i;
+                blocks[table[position / BLOCK_SIZE].index()][position % BLOCK_SIZE] = Some(token);
+            }
+        }
+        // What the first token sees must be there even where the last one, whose sight is hashed, does not see it.
+        let in_sight: Vec<_> = (0..self.blocks.len())
+            .map(|pool_idx| self.read(seq, pool_idx, seq.num_computed_tokens))
+            .collect::<Result<_, _>>()?;
+        let first = &in_sight[0];
+        for tokens in &in_sight[1..] {
+            let num_common = tokens.len().min(first.len());
+            if tokens[tokens.len() - num_common..] != first[first.len() - num_common..] {
+                return Err(ExecError::InvalidPlan(format!("sequence {} has other tokens in other pools", seq.seq_id)));
+            }
         }
         let Some(sample) = &seq.sample else { return Ok(None) };
-        let tokens = (0..seq.num_tokens_after()).map(|position| {
-            let block = seq.block_table[position / BLOCK_SIZE];
-            self.blocks[block.index()][position % BLOCK_SIZE].ok_or_else(|| {
+        check_recent_tokens(first, sample)?;
+        let last = seq.num_tokens_after() - 1;
+        let hashed = (0..self.blocks.len()).map(|pool_idx| self.read(seq, pool_idx, last));
+        let hashed = hashed.collect::<Result<Vec<_>, _>>()?.concat();
+        let token = self.choose(&hashed, &sample.params, sample.uniform);
+        Ok(Some(SeqOutput { seq_id: seq.seq_id, tokens: vec![token], logits: None }))
+    }
+
+    /// A pool's tokens from those on that the one at `position` sees.
+    fn read(&self, seq: &SeqStep, pool_idx: usize, position: usize) -> Result<Vec<TokenId>, ExecError> {
+        let (blocks, table) = (&self.blocks[pool_idx], &seq.block_tables[pool_idx]);
+        let pool: KvPool = self.capacity.pools.iter().nth(pool_idx).expect("one table each pool");
+        let tokens = (pool.first_visible(position)..seq.num_tokens_after()).map(|position| {
+            let slots = &blocks[table[position / BLOCK_SIZE].index()];
+            slots[position % BLOCK_SIZE].ok_or_else(|| {
                 let id = seq.seq_id;
                 ExecError::InvalidPlan(format!("sequence {id} reads position {position}, which was never written"))
             })
         });
-        let tokens = tokens.collect::<Result<Vec<_>, _>>()?;
-        check_recent_tokens(&tokens, sample)?;
-        let token = self.choose(&tokens, &sample.params, sample.uniform);
-        Ok(Some(SeqOutput { seq_id: seq.seq_id, tokens: vec![token], logits: None }))
+        tokens.collect()
     }
 
     fn choose(&self, tokens: &[TokenId], params: &SamplingParams, uniform: f64) -> SampledToken {
@@ -236,8 +265,9 @@ impl Executor for FakeExecutor {
 
 fn check_recent_tokens(tokens: &[TokenId], sample: &SampleSpec) -> Result<(), ExecError> {
     let last_n = if sample.params.has_penalties() { sample.params.repeat_last_n as usize } else { 0 };
+    // Where there is a window, the rest was seen before.
     let expected = &tokens[tokens.len().saturating_sub(last_n)..];
-    if sample.recent_tokens == expected {
+    if sample.recent_tokens.len() <= last_n && sample.recent_tokens.ends_with(expected) {
         return Ok(());
     }
     let num_recent = sample.recent_tokens.len();

@@ -1,6 +1,6 @@
 //! The checks every executor makes before it trusts a plan.
 
-use types::{BLOCK_SIZE, SeqId};
+use types::{BLOCK_SIZE, BlockId, KvPool, SeqId};
 
 use crate::{Capacity, ExecError, SeqStep, StepPlan, StepTokens};
 
@@ -30,7 +30,7 @@ impl StepPlan {
 
 impl SeqStep {
     fn validate(&self, capacity: &Capacity, rows: &[SeqId]) -> Result<(), ExecError> {
-        let (id, num_after, num_blocks) = (self.seq_id, self.num_tokens_after(), self.block_table.len());
+        let (id, num_after) = (self.seq_id, self.num_tokens_after());
         if self.tokens.len() == 0 {
             return Err(invalid(format!("sequence {id} has no tokens to compute")));
         }
@@ -38,15 +38,26 @@ impl SeqStep {
             let limit = capacity.max_model_len;
             return Err(invalid(format!("sequence {id} would have {num_after} tokens, the limit is {limit}")));
         }
+        let (num_tables, num_pools) = (self.block_tables.len(), capacity.pools.len());
+        if num_tables != num_pools {
+            return Err(invalid(format!("sequence {id} has {num_tables} block tables, there are {num_pools} pools")));
+        }
+        self.validate_tokens(capacity.vocab_size, rows)?;
+        capacity.pools.iter().zip(&*self.block_tables).try_for_each(|(pool, table)| self.validate_table(pool, table))
+    }
+
+    fn validate_table(&self, pool: KvPool, table: &[BlockId]) -> Result<(), ExecError> {
+        let (id, num_after, num_blocks) = (self.seq_id, self.num_tokens_after(), table.len());
         if num_blocks * BLOCK_SIZE < num_after {
             return Err(invalid(format!("sequence {id} has {num_blocks} blocks for {num_after} tokens")));
         }
-        self.validate_tokens(capacity.vocab_size, rows)?;
-        if let Some(block) = self.block_table.iter().find(|block| block.index() >= capacity.num_blocks) {
-            let limit = capacity.num_blocks;
-            return Err(invalid(format!("sequence {id} names block {block}, the pool has {limit}")));
+        let (hidden, seen) = table.split_at(pool.first_block(self.num_computed_tokens));
+        let unknown = |block: &&BlockId| block.index() >= pool.num_blocks;
+        let wrong = seen.iter().find(unknown).or_else(|| hidden.iter().filter(|b| **b != BlockId::NULL).find(unknown));
+        match wrong {
+            Some(block) => Err(invalid(format!("sequence {id} names block {block}, the pool has {}", pool.num_blocks))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn validate_tokens(&self, vocab_size: usize, rows: &[SeqId]) -> Result<(), ExecError> {
@@ -73,20 +84,25 @@ fn invalid(message: String) -> ExecError {
 mod tests {
     use std::sync::Arc;
 
-    use types::{BlockId, SamplingParams, SeqId, TokenId};
+    use types::{BlockId, KvPools, SamplingParams, SeqId, TokenId};
 
     use super::*;
     use crate::SampleSpec;
 
-    const CAPACITY: Capacity =
-        Capacity { num_blocks: 4, max_num_seqs: 2, max_num_batched_tokens: 20, max_model_len: 32, vocab_size: 100 };
+    const CAPACITY: Capacity = Capacity {
+        pools: KvPools::full(4),
+        max_num_seqs: 2,
+        max_num_batched_tokens: 20,
+        max_model_len: 32,
+        vocab_size: 100,
+    };
 
     fn seq(id: u64, num_tokens: usize, blocks: &[u32]) -> SeqStep {
         SeqStep {
             seq_id: SeqId(id),
             tokens: StepTokens::Known(vec![TokenId(7); num_tokens]),
             num_computed_tokens: 0,
-            block_table: Arc::new(blocks.iter().copied().map(BlockId).collect()),
+            block_tables: Arc::new(vec![blocks.iter().copied().map(BlockId).collect()]),
             sample: None,
         }
     }
@@ -114,6 +130,23 @@ mod tests {
         check(vec![long], "would have 33 tokens, the limit is 32");
         let foreign = SeqStep { tokens: StepTokens::Known(vec![TokenId(100)]), ..seq(1, 1, &[0]) };
         check(vec![foreign], "has token 100, the vocabulary 100");
+    }
+
+    #[test]
+    fn blocks_out_of_sight_may_be_missing() {
+        let pools = KvPools::new(KvPool::full(4), Some(KvPool { num_blocks: 2, window: Some(4) }));
+        let check = |tables: [&[u32]; 2], expect: &str| {
+            let tables = tables.map(|table| table.iter().copied().map(BlockId).collect());
+            let seq = SeqStep { num_computed_tokens: 19, block_tables: Arc::new(tables.to_vec()), ..seq(1, 1, &[]) };
+            let result =
+                StepPlan { seqs: vec![seq], finished: Vec::new() }.validate(&Capacity { pools, ..CAPACITY }, None);
+            assert_eq!(result.map_or_else(|error| error.to_string(), |()| "ok".to_owned()), expect);
+        };
+        let null = BlockId::NULL.0;
+        check([&[3, 2], &[null, 1]], "ok");
+        check([&[null, 2], &[null, 1]], "invalid step plan: sequence 1 names block 4294967295, the pool has 4");
+        check([&[3, 2], &[null, 2]], "invalid step plan: sequence 1 names block 2, the pool has 2");
+        check([&[3, 2], &[2, 1]], "invalid step plan: sequence 1 names block 2, the pool has 2");
     }
 
     #[test]

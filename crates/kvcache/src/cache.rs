@@ -1,18 +1,31 @@
 //! The cache as the scheduler sees it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use types::BlockId;
+use types::{BlockId, KvPools};
 
-use crate::{BlockTable, pool::Pool};
+use crate::{
+    BlockTable,
+    contents::{ContentId, Contents},
+    pool::Pool,
+};
 
-/// A pool of blocks; clones share it.
+/// The pools of blocks; clones share them.
 ///
 /// The lock is never contended, since one scheduler owns all tables. It is there so that a table can give its blocks
 /// back when it is dropped, wherever that happens: they cannot be forgotten.
 #[derive(Clone)]
 pub struct KvCache {
-    pool: Arc<Mutex<Pool>>,
+    state: Arc<Mutex<State>>,
+}
+
+/// The pools and what is known of their blocks.
+pub(crate) struct State {
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) contents: Contents,
 }
 
 /// Whether a table takes part in the prefix cache.
@@ -24,7 +37,7 @@ pub enum Sharing {
     Private,
 }
 
-/// How many blocks are in which state.
+/// How many blocks of a pool are in which state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// All blocks of the pool.
@@ -59,14 +72,35 @@ pub struct OutOfBlocks {
     pub available: usize,
 }
 
+impl State {
+    /// A block for one new table.
+    pub(crate) fn take(&mut self, pool_idx: usize) -> Option<BlockId> {
+        let (block, evicted) = self.pools[pool_idx].take()?;
+        if let Some(content) = evicted {
+            self.contents.clear_block(content, pool_idx);
+        }
+        Some(block)
+    }
+
+    /// Makes a held block's content known. Where another block of the pool has the same content already, that one stays
+    /// the known one.
+    pub(crate) fn publish(&mut self, pool_idx: usize, block: BlockId, content: ContentId) {
+        if self.contents.block(content, pool_idx).is_none() {
+            self.contents.set_block(content, pool_idx, block);
+            self.pools[pool_idx].publish(block, content);
+        }
+    }
+}
+
 impl KvCache {
-    /// A cache of `num_blocks` free blocks.
+    /// A cache of free blocks.
     ///
     /// # Panics
-    /// When `num_blocks` does not fit a [`BlockId`].
+    /// When the number of a pool's blocks does not fit a [`BlockId`].
     #[must_use]
-    pub fn new(num_blocks: usize) -> Self {
-        Self { pool: Arc::new(Mutex::new(Pool::new(num_blocks))) }
+    pub fn new(pools: KvPools) -> Self {
+        let state = State { pools: pools.iter().map(Pool::new).collect(), contents: Contents::default() };
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// An empty table.
@@ -75,40 +109,55 @@ impl KvCache {
         BlockTable::new(self.clone(), sharing)
     }
 
-    /// How many blocks are in which state.
+    /// How many blocks are in which state, in each pool.
     #[must_use]
-    pub fn usage(&self) -> Usage {
-        let pool = self.pool();
-        Usage { num_blocks: pool.num_blocks(), num_free: pool.num_free(), num_cached: pool.num_cached() }
+    pub fn usage(&self) -> Vec<Usage> {
+        self.state().pools.iter().map(Pool::usage).collect()
     }
 
     /// Whether exactly one table holds the block and the prefix cache does not know it: only such a block may be
     /// written.
     #[must_use]
-    pub fn is_writable(&self, block: BlockId) -> bool {
-        let pool = self.pool();
+    pub fn is_writable(&self, pool_idx: usize, block: BlockId) -> bool {
+        let pool = &self.state().pools[pool_idx];
         pool.num_refs(block) == 1 && !pool.is_indexed(block)
     }
 
     /// Forgets all cached blocks; those that tables hold stay known.
     pub fn forget_cached(&self) {
-        self.pool().forget_cached();
+        let State { pools, contents } = &mut *self.state();
+        for (pool_idx, pool) in pools.iter_mut().enumerate() {
+            while let Some(content) = pool.forget_one() {
+                contents.clear_block(content, pool_idx);
+            }
+        }
     }
 
-    /// Checks the whole state against the tables, which must be all there are. Linear in the pool; for tests.
+    /// Checks the whole state against the tables, which must be all there are. Linear in the pools; for tests.
     ///
     /// # Panics
     /// When a count or list is wrong; the message names the block and both numbers.
     pub fn check_integrity<'a>(&self, tables: impl IntoIterator<Item = &'a BlockTable>) {
-        let mut num_holders = vec![0; self.usage().num_blocks];
+        let mut num_holders: Vec<_> = self.usage().iter().map(|usage| vec![0; usage.num_blocks]).collect();
         for table in tables {
-            table.blocks().iter().for_each(|block| num_holders[block.index()] += 1);
+            for (num_holders, blocks) in num_holders.iter_mut().zip(&**table.blocks()) {
+                let held = blocks.iter().filter(|block| **block != BlockId::NULL);
+                held.for_each(|block| num_holders[block.index()] += 1);
+            }
         }
-        self.pool().check_integrity(&num_holders);
+        let state = self.state();
+        let mut held = HashMap::new();
+        for (pool_idx, (pool, num_holders)) in state.pools.iter().zip(&num_holders).enumerate() {
+            for (content, block) in pool.check_integrity(num_holders) {
+                let other = held.insert((content, pool_idx), block);
+                assert_eq!(other, None, "blocks {block} and {other:?} of pool {pool_idx} have one content");
+            }
+        }
+        state.contents.check_integrity(&held);
     }
 
-    pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // A panic under the lock is a broken invariant, which ends the engine; tables are still dropped after it.
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

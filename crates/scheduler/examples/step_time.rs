@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use exec::{Capacity, SampledToken, SeqOutput, StepOutput, StepPlan};
 use scheduler::{Scheduler, SchedulerConfig, SeqRequest};
-use types::{RequestId, SamplingParams, TokenId};
+use types::{KvPools, RequestId, SamplingParams, TokenId};
 
 const CAPACITY: Capacity = Capacity {
-    num_blocks: 64 * 300,
+    pools: KvPools::full(64 * 300),
     max_num_seqs: 64,
     max_num_batched_tokens: 2048,
     max_model_len: 16_384,
@@ -30,7 +30,7 @@ fn main() {
     // It begins as the first one does, so that its blocks are looked up in vain at every step.
     full.push(SeqRequest { request_id: RequestId(16), ..request(0, &plain) });
     full[16].prompt.extend((0..14_000).map(TokenId));
-    report("16 decodes, a long prompt has no room", Capacity { num_blocks: 16 * 200, ..CAPACITY }, full);
+    report("16 decodes, a long prompt has no room", Capacity { pools: KvPools::full(16 * 200), ..CAPACITY }, full);
 }
 
 fn report(what: &str, capacity: Capacity, requests: Vec<SeqRequest>) {

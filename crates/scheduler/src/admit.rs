@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use types::BLOCK_SIZE;
+use types::{BLOCK_SIZE, MAX_KV_POOLS};
 
 use crate::{
     Scheduler,
@@ -21,35 +21,42 @@ enum Admission {
 impl Scheduler {
     /// Admits waiting sequences in their order while there are rows and blocks.
     ///
-    /// A sequence is admitted once the pool can hold all of its tokens beside what running prompts still need, and one
-    /// more block for each running sequence and a hundredth of the pool stay available: admitting more would only
-    /// preempt it soon after.
+    /// A sequence is admitted once every pool can hold what it needs of all its tokens beside what running prompts still
+    /// need, and one more block for each running sequence and a hundredth of the pool stay available: admitting more
+    /// would only preempt it soon after.
     pub(crate) fn admit(&mut self) {
-        let missing = |seq: &Sequence| seq.table.num_missing(seq.tokens.len());
-        let mut num_promised: usize = self.running.iter().map(missing).sum();
+        let mut promised = [0; MAX_KV_POOLS];
+        self.running.iter().for_each(|seq| add(&mut promised, self.missing(seq)));
         let mut after = Bound::Unbounded;
         while self.running.len() < self.max_num_running() {
             let Some((&rank, _)) = self.waiting.range((after, Bound::Unbounded)).next() else { break };
-            match self.try_admit(rank, &mut num_promised) {
+            match self.try_admit(rank, &mut promised) {
                 Admission::Admitted | Admission::Deferred => after = Bound::Excluded(rank),
                 Admission::NoRoom => break,
             }
         }
     }
 
-    fn try_admit(&mut self, rank: Rank, num_promised: &mut usize) -> Admission {
+    /// Blocks that a sequence still needs of each pool to compute its tokens.
+    fn missing(&self, seq: &Sequence) -> [usize; MAX_KV_POOLS] {
+        seq.table.num_missing(seq.tokens.len(), self.capacity.max_num_batched_tokens)
+    }
+
+    fn try_admit(&mut self, rank: Rank, promised: &mut [usize; MAX_KV_POOLS]) -> Admission {
         let seq = self.waiting.get_mut(&rank).expect("the rank was found in the queue");
         if seq.awaits.is_some_and(|(other, num_tokens)| is_computing(&self.running, other, num_tokens)) {
             return Admission::Deferred;
         }
         seq.num_computed = seq.table.take_prefix(&seq.tokens);
         seq.awaits = better_wait(seq, &self.running);
-        let num_needed = seq.table.num_missing(seq.tokens.len());
-        let num_reserved = *num_promised + self.running.len() + self.capacity.num_blocks / 100;
-        let fits = num_needed + num_reserved <= self.cache.usage().num_available();
-        // An empty batch takes anyone: a sequence never has more tokens than the pool.
+        let num_needed = seq.table.num_missing(seq.tokens.len(), self.capacity.max_num_batched_tokens);
+        let num_running = self.running.len();
+        let fits = self.cache.usage().iter().zip(num_needed).zip(&*promised).all(|((pool, needed), promised)| {
+            needed + promised + num_running + pool.num_blocks / 100 <= pool.num_available()
+        });
+        // An empty batch takes anyone: a sequence never has more tokens than the pools hold.
         if seq.awaits.is_none() && (fits || self.running.is_empty()) {
-            *num_promised += num_needed;
+            add(promised, num_needed);
             self.move_to_running(rank);
             return Admission::Admitted;
         }
@@ -74,6 +81,10 @@ impl Scheduler {
         let idx = self.running.partition_point(|other| other.rank < rank);
         self.running.insert(idx, seq);
     }
+}
+
+fn add(sums: &mut [usize], counts: [usize; MAX_KV_POOLS]) {
+    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
 }
 
 /// Whether a running sequence has fewer than `num_tokens` tokens computed.

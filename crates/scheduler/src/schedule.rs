@@ -1,7 +1,7 @@
 //! Puts a step together.
 
 use exec::StepPlan;
-use types::{BLOCK_SIZE, RequestId};
+use types::RequestId;
 
 use crate::{
     Scheduler,
@@ -87,11 +87,10 @@ impl Scheduler {
     /// one block can, sequences after it are preempted; when there are none, it waits. Returns the number of tokens.
     fn schedule_tokens(&mut self, idx: usize, limit: usize) -> usize {
         loop {
-            let num_available = self.cache.usage().num_available();
             let seq = &mut self.running[idx];
             let end = seq.num_computed + seq.num_scheduled;
-            let num_slots = (seq.table.blocks().len() + num_available) * BLOCK_SIZE;
-            let num_tokens = limit.min(seq.num_remaining()).min(num_slots - end);
+            seq.table.slide(seq.num_computed);
+            let num_tokens = limit.min(seq.num_remaining()).min(seq.table.max_tokens() - end);
             if num_tokens > 0 {
                 seq.table.grow(end + num_tokens).expect("the available blocks were counted");
                 seq.num_scheduled += num_tokens;

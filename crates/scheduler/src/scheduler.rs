@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use exec::Capacity;
-use kvcache::{KvCache, Sharing};
+use kvcache::{KvCache, Sharing, Usage};
 use types::{BLOCK_SIZE, RequestId, SeqId};
 
 use crate::{
@@ -45,13 +45,13 @@ impl Scheduler {
     /// When the capacity cannot hold a sequence of `max_model_len` tokens, so that one could outgrow the pool.
     #[must_use]
     pub fn new(capacity: Capacity, config: SchedulerConfig) -> Self {
-        let num_slots = capacity.num_blocks * BLOCK_SIZE;
-        assert!(capacity.max_model_len <= num_slots, "{} tokens do not fit {num_slots} slots", capacity.max_model_len);
+        let (len, limit) = (capacity.max_model_len, capacity.pools.max_tokens());
+        assert!(len <= limit, "sequences of {len} tokens are too long, the pools hold one of {limit}");
         assert!(capacity.max_num_seqs.min(capacity.max_num_batched_tokens) > 0, "no sequence fits: {capacity:?}");
         Self {
             config,
             capacity,
-            cache: KvCache::new(capacity.num_blocks),
+            cache: KvCache::new(capacity.pools),
             waiting: BTreeMap::new(),
             running: Vec::new(),
             in_flight: VecDeque::new(),
@@ -100,7 +100,7 @@ impl Scheduler {
     /// Counters and gauges.
     #[must_use]
     pub fn stats(&self) -> SchedulerStats {
-        let usage = self.cache.usage();
+        let usage = self.fullest_pool();
         SchedulerStats {
             num_running: self.running.len(),
             num_waiting: self.waiting.len(),
@@ -109,6 +109,14 @@ impl Scheduler {
             num_cached_blocks: usage.num_cached,
             ..self.stats
         }
+    }
+
+    /// The pool of whose blocks the largest share is held: the one that limits what else can run.
+    fn fullest_pool(&self) -> Usage {
+        let fuller = |a: Usage, b: Usage| {
+            if b.num_used() * a.num_blocks > a.num_used() * b.num_blocks { b } else { a }
+        };
+        self.cache.usage().into_iter().reduce(fuller).expect("there is a pool")
     }
 
     /// Forgets what the prefix cache holds for no running sequence.
@@ -128,7 +136,7 @@ impl Scheduler {
         assert!(self.running.is_sorted_by_key(|seq| seq.rank), "running sequences are out of order");
         for seq in sequences() {
             let (id, end, slots) =
-                (seq.rank.seq_id(), seq.num_computed + seq.num_scheduled, seq.table.blocks().len() * BLOCK_SIZE);
+                (seq.rank.seq_id(), seq.num_computed + seq.num_scheduled, seq.table.num_blocks() * BLOCK_SIZE);
             assert!(end <= slots, "sequence {id} has {end} tokens in {slots} slots");
             assert!(end <= seq.len(), "sequence {id} has computed {end} of {} tokens", seq.len());
             assert!(
@@ -136,12 +144,15 @@ impl Scheduler {
                 "sequence {id} awaits more than is in flight"
             );
             // What later steps write.
-            for block in &seq.table.blocks()[end.min(seq.tokens.len()) / BLOCK_SIZE..] {
-                assert!(self.cache.is_writable(*block), "sequence {id} will write the shared block {block}");
+            for (pool_idx, blocks) in seq.table.blocks().iter().enumerate() {
+                for block in &blocks[end.min(seq.tokens.len()) / BLOCK_SIZE..] {
+                    let is_writable = self.cache.is_writable(pool_idx, *block);
+                    assert!(is_writable, "sequence {id} will write the shared block {block}");
+                }
             }
         }
         for seq in self.waiting.values() {
-            let (id, num_blocks) = (seq.rank.seq_id(), seq.table.blocks().len());
+            let (id, num_blocks) = (seq.rank.seq_id(), seq.table.num_blocks());
             assert_eq!(num_blocks, 0, "waiting sequence {id} holds {num_blocks} blocks");
         }
     }

@@ -119,7 +119,7 @@ impl Sequence {
             seq_id: self.rank.seq_id(),
             tokens,
             num_computed_tokens: start,
-            block_table: Arc::clone(self.table.blocks()),
+            block_tables: Arc::clone(self.table.blocks()),
             sample: samples.then(|| self.sample_spec()),
         };
         (self.num_computed, self.num_scheduled) = (end, 0);

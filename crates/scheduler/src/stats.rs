@@ -7,7 +7,7 @@ pub struct SchedulerStats {
     pub num_running: usize,
     /// Sequences that wait for their first step or were preempted.
     pub num_waiting: usize,
-    /// Blocks of the pool.
+    /// Blocks of the pool, the fullest one where there are two.
     pub num_blocks: usize,
     /// Blocks that sequences hold.
     pub num_used_blocks: usize,

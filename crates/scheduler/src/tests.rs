@@ -6,18 +6,24 @@ mod fairness;
 mod overlap;
 mod preemption;
 mod random;
+mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use exec::{Capacity, Executor, SampleSpec, StepOutput, StepPlan, Ticket, testing::FakeExecutor};
 use sampling::Mt19937;
-use types::{RequestId, SamplingParams, TokenId};
+use types::{KvPools, RequestId, SamplingParams, TokenId};
 
 use crate::{Ended, FinishReason, Scheduler, SchedulerConfig, SeqEvent, SeqRequest, Step};
 
 /// A capacity in which nothing is short.
-pub(crate) const AMPLE: Capacity =
-    Capacity { num_blocks: 256, max_num_seqs: 16, max_num_batched_tokens: 256, max_model_len: 1024, vocab_size: 1000 };
+pub(crate) const AMPLE: Capacity = Capacity {
+    pools: KvPools::full(256),
+    max_num_seqs: 16,
+    max_num_batched_tokens: 256,
+    max_model_len: 1024,
+    vocab_size: 1000,
+};
 
 pub(crate) const CONFIG: SchedulerConfig =
     SchedulerConfig { enable_prefix_cache: true, max_prefill_tokens_while_decoding: 64 };

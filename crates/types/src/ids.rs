@@ -53,6 +53,9 @@ impl TokenId {
 }
 
 impl BlockId {
+    /// No block: where a table's tokens are out of sight.
+    pub const NULL: Self = Self(u32::MAX);
+
     /// The id as an index into the block pool.
     #[must_use]
     pub fn index(self) -> usize {

@@ -3,9 +3,11 @@
 //! Invariant: plain data without dependencies; nothing here can fail, allocate a device or know about text.
 
 mod ids;
+mod kv_pool;
 mod sampling_params;
 
 pub use ids::{BlockId, RequestId, SeqId, TokenId};
+pub use kv_pool::{KvPool, KvPools, MAX_KV_POOLS};
 pub use sampling_params::SamplingParams;
 
 /// Tokens in one KV cache block.

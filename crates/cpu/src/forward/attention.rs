@@ -31,7 +31,7 @@ impl Forward {
         // kv_write
         let cache = cache.layer_mut(layer_idx);
         if spec.attention.kv_source.is_none() {
-            kv_write(cache, &batch.slot_mapping, k, v);
+            kv_write(cache, &batch.pools[cache.pool_idx].slot_mapping, k, v);
         }
         // attention
         let sinks = weights.attn_sinks.as_ref().map_or(&[][..], Weight::vector);

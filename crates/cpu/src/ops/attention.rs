@@ -134,7 +134,8 @@ impl Scratch {
         };
         let first_block = visible(task.tokens.start).start / BLOCK_SIZE;
         let last_block = batch.positions[task.tokens.end - 1] as usize / BLOCK_SIZE;
-        let table = &batch.block_tables[batch.cu_blocks[task.seq_idx]..batch.cu_blocks[task.seq_idx + 1]];
+        let pool = &batch.pools[cache.pool_idx];
+        let table = &pool.block_tables[pool.cu_blocks[task.seq_idx]..pool.cu_blocks[task.seq_idx + 1]];
         for (block_idx, &block) in table.iter().enumerate().take(last_block + 1).skip(first_block) {
             let keys = cache.keys.read(isa, block as usize, task.kv_head, &mut self.kv_block);
             let rows = &mut tile.rows;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use exec::{Executor, SampleSpec, SeqOutput, SeqStep, StepPlan};
-use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
+use types::{BLOCK_SIZE, BlockId, KvPool, KvPools, SamplingParams, SeqId, TokenId};
 
 /// Blocks in the pool of a test.
 pub(crate) const NUM_BLOCKS: usize = 96;
@@ -14,7 +14,7 @@ pub(crate) struct Sequence {
     id: SeqId,
     tokens: Vec<u32>,
     num_computed: usize,
-    block_table: Arc<Vec<BlockId>>,
+    block_table: Vec<BlockId>,
 }
 
 impl Sequence {
@@ -22,7 +22,7 @@ impl Sequence {
     pub(crate) fn new(id: u64, prompt: &[u32], block: impl Fn(usize) -> usize) -> Self {
         // The golden prompts and their continuations are below 256 tokens.
         let block_table = (0..256 / BLOCK_SIZE).map(|i| BlockId(block(i) as u32)).collect();
-        Self { id: SeqId(id), tokens: prompt.to_vec(), num_computed: 0, block_table: Arc::new(block_table) }
+        Self { id: SeqId(id), tokens: prompt.to_vec(), num_computed: 0, block_table }
     }
 
     /// A step over the next `num_tokens` tokens at most; samples when they reach the end.
@@ -36,7 +36,7 @@ impl Sequence {
             seq_id: self.id,
             tokens: self.tokens[start..end].iter().copied().map(TokenId).collect(),
             num_computed_tokens: start,
-            block_table: Arc::clone(&self.block_table),
+            block_tables: Arc::new(vec![self.block_table.clone()]),
             sample: (end == self.tokens.len()).then_some(sample),
         }
     }
@@ -53,8 +53,20 @@ impl Sequence {
     }
 }
 
+/// Gives a sequence the same blocks in every pool, as many as a pool has here, but for those that are out of sight.
+fn spread(seq: &mut SeqStep, pools: KvPools) {
+    let table = &seq.block_tables[0];
+    let visible = |pool: KvPool| {
+        let first = pool.first_block(seq.num_computed_tokens);
+        table.iter().enumerate().map(|(i, block)| if i < first { BlockId::NULL } else { *block }).collect()
+    };
+    seq.block_tables = Arc::new(pools.iter().map(visible).collect());
+}
+
 /// Runs one step.
-pub(crate) fn run(executor: &mut dyn Executor, seqs: Vec<SeqStep>) -> Vec<SeqOutput> {
+pub(crate) fn run(executor: &mut dyn Executor, mut seqs: Vec<SeqStep>) -> Vec<SeqOutput> {
+    let pools = executor.capacity().pools;
+    seqs.iter_mut().for_each(|seq| spread(seq, pools));
     let ticket = executor.launch(StepPlan { seqs, finished: Vec::new() }).expect("a valid plan");
     executor.collect(ticket).expect("a step that works").seqs
 }

@@ -92,7 +92,7 @@ impl Step<'_> {
             k_norm: k_norm.map(Weight::vector),
             inv_freqs: f.inv_freqs(layer_idx),
             positions: f.array(&f.layout.positions, tokens),
-            slot_mapping: f.array(&f.layout.slot_mapping, tokens),
+            slot_mapping: f.array(&f.layout.slot_mappings[f.cache.pool_idx(layer_idx)], tokens),
             queries: f.buffers.queries.span(0, tokens * attention.q_size()),
             cache: f.cache.layer(layer_idx),
         }
@@ -121,14 +121,14 @@ impl Step<'_> {
             attention,
             queries: f.buffers.queries.span(0, self.shape.tokens * attention.q_size()),
             cache: f.cache.layer(layer_idx),
-            meta: self.attention_meta(),
+            meta: self.attention_meta(layer_idx),
             sinks: f.model.weights.layers[layer_idx].attn_sinks.as_ref().map(Weight::vector),
             rows: None,
             out: None,
         }
     }
 
-    fn attention_meta(&self) -> AttentionMeta {
+    fn attention_meta(&self, layer_idx: usize) -> AttentionMeta {
         let (f, StepShape { tokens, seqs, .. }) = (self.forward, self.shape);
         let layout = &f.layout;
         let (decode, num_tiles) = match self.shape.attention {
@@ -140,7 +140,7 @@ impl Step<'_> {
         AttentionMeta {
             seq_lens: f.array(&layout.seq_lens, seqs),
             cu_seqlens: f.array(&layout.cu_seqlens, seqs + 1),
-            table_starts: f.array(&layout.table_starts, seqs),
+            table_starts: f.array(&layout.table_starts[f.cache.pool_idx(layer_idx)], seqs),
             block_tables: f.array(&layout.block_tables, layout.block_tables.len()),
             num_tokens: tokens,
             decode,

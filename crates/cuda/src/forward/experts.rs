@@ -149,7 +149,7 @@ impl Step<'_> {
         self.stage(Stage::Router, |f| {
             let logits = experts.logits.rows(tokens, spec.num_experts);
             self.matmul(halves, &[segment(&weights.router, logits, spec.num_experts)])?;
-            let slots = Some(f.array(&f.layout.slot_mapping, tokens));
+            let slots = Some(f.array(&f.layout.slot_mappings[0], tokens));
             let bias = weights.selection_bias.as_ref().map(Weight::vector);
             experts.route.run(&f.device, &RouteCall { logits, tokens, slots, spec, bias, routes })
         })?;

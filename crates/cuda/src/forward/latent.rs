@@ -202,7 +202,7 @@ impl Step<'_> {
                 norm: weights.kv_a_norm.vector(),
                 inv_freqs: f.inv_freqs(layer_idx),
                 positions: f.array(&f.layout.positions, tokens),
-                slot_mapping: f.array(&f.layout.slot_mapping, tokens),
+                slot_mapping: f.array(&f.layout.slot_mappings[f.cache.pool_idx(layer_idx)], tokens),
                 queries: f.buffers.queries.span(0, tokens * attention.q_size()),
                 cache: f.cache.layer(layer_idx),
             };

@@ -1,7 +1,7 @@
 //! What is refused, and with which words.
 
 use exec::{Capacity, testing::FakeExecutor};
-use types::TokenId;
+use types::{KvPools, TokenId};
 
 use super::{CAPACITY, next_step, read, request, start, start_gated};
 use crate::{Engine, EngineConfig, Request, StartError, SubmitError};
@@ -35,7 +35,7 @@ fn prompts_are_checked() {
 
 #[test]
 fn the_pool_bounds_the_context() {
-    let engine = start(FakeExecutor::new(Capacity { num_blocks: 3, ..CAPACITY }));
+    let engine = start(FakeExecutor::new(Capacity { pools: KvPools::full(3), ..CAPACITY }));
     assert_eq!(engine.capacity().max_model_len, 48);
     let too_long = SubmitError::PromptTooLong { num_prompt_tokens: 48, max_model_len: 48 };
     assert_eq!(engine.submit(request(0, 48, 1)).err(), Some(too_long));
@@ -49,7 +49,7 @@ fn an_executor_that_cannot_serve_is_refused() {
         let Err(error @ StartError::Capacity { .. }) = start(capacity) else { panic!("it started: {capacity:?}") };
         assert_eq!(error.to_string(), format!("the executor cannot serve: {expect} is needed"));
     };
-    check(Capacity { num_blocks: 0, ..CAPACITY }, "num_blocks is 0, at least 1");
+    check(Capacity { pools: KvPools::full(0), ..CAPACITY }, "num_blocks is 0, at least 1");
     check(Capacity { max_num_seqs: 0, ..CAPACITY }, "max_num_seqs is 0, at least 1");
     check(Capacity { max_num_batched_tokens: 0, ..CAPACITY }, "max_num_batched_tokens is 0, at least 1");
     check(Capacity { max_model_len: 1, ..CAPACITY }, "max_model_len is 1, at least 2");

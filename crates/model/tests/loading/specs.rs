@@ -235,3 +235,15 @@ fn gemma4_has_layers_of_two_kinds_and_shares_keys() {
         "is 3; expected a divisor of the 2 query heads",
     );
 }
+
+#[test]
+fn layers_with_windows_share_a_pool() {
+    let pools = |arch| load(&Small::new(arch)).unwrap().kv_layers();
+    let llama = pools("llama");
+    assert_eq!((llama.windows, llama.pool_of_layer), (vec![None], vec![0; NUM_LAYERS]));
+    let spec = load(&Small::new("gemma3")).unwrap();
+    let kv = spec.kv_layers();
+    for (layer, pool) in spec.layers.iter().zip(kv.pool_of_layer) {
+        assert_eq!(layer.attention.mask.window(), kv.windows[pool], "{:?}", layer.attention.mask);
+    }
+}

@@ -1,7 +1,7 @@
 //! The prefix cache as requests see it.
 
 use exec::Capacity;
-use types::BLOCK_SIZE;
+use types::{BLOCK_SIZE, KvPools};
 
 use super::{AMPLE, CONFIG, Simulation, request, shape};
 use crate::{SchedulerConfig, SeqRequest};
@@ -118,7 +118,7 @@ fn who_waits_for_a_prefix_goes_on_when_the_other_is_aborted() {
 
 #[test]
 fn cached_blocks_make_room_when_free_ones_run_out() {
-    let capacity = Capacity { num_blocks: 8, max_model_len: 128, ..AMPLE };
+    let capacity = Capacity { pools: KvPools::full(8), max_model_len: 128, ..AMPLE };
     let mut simulation = Simulation::new(capacity, CONFIG);
     for id in 0..6 {
         let request = request(id, 100 * id as u32, 70, 3);

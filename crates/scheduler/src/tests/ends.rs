@@ -82,7 +82,7 @@ fn a_step_shares_the_block_table_instead_of_copying_it() {
     let mut simulation = Simulation::new(AMPLE, CONFIG);
     simulation.add(request(1, 0, 17, 8));
     let plans = simulation.run(10);
-    assert!(Arc::ptr_eq(&plans[1].seqs[0].block_table, &plans[7].seqs[0].block_table));
+    assert!(Arc::ptr_eq(&plans[1].seqs[0].block_tables, &plans[7].seqs[0].block_tables));
 }
 
 #[test]

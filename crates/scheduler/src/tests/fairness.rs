@@ -1,6 +1,7 @@
 //! Who gets how much of a step.
 
 use exec::Capacity;
+use types::KvPools;
 
 use super::{AMPLE, CONFIG, Simulation, request, shape};
 use crate::{SchedulerConfig, SeqRequest};
@@ -64,7 +65,7 @@ fn rows_and_tokens_bound_the_batch() {
 #[test]
 fn a_large_request_is_not_overtaken_for_ever() {
     // The first takes 7 of 10 blocks, the second needs 8: the third, small, waits behind it.
-    let capacity = Capacity { num_blocks: 10, max_model_len: 160, ..AMPLE };
+    let capacity = Capacity { pools: KvPools::full(10), max_model_len: 160, ..AMPLE };
     let mut simulation = Simulation::new(capacity, CONFIG);
     simulation.add(request(0, 0, 100, 8));
     simulation.add(request(1, 200, 120, 2));

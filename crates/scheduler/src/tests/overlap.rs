@@ -1,7 +1,7 @@
 //! Steps that are scheduled while one is in flight.
 
 use exec::{StepPlan, StepTokens};
-use types::{SamplingParams, SeqId};
+use types::{KvPools, SamplingParams, SeqId};
 
 use super::{AMPLE, CONFIG, Simulation, request, shape};
 use crate::{FinishReason, SeqRequest};
@@ -61,7 +61,7 @@ fn what_is_computed_beyond_an_ending_token_is_dropped() {
 #[test]
 fn the_blocks_of_an_ended_answer_serve_others_at_once() {
     // The second takes the whole pool once the first, which ends while its next token is computed, has left it.
-    let capacity = exec::Capacity { num_blocks: 8, max_model_len: 128, ..AMPLE };
+    let capacity = exec::Capacity { pools: KvPools::full(8), max_model_len: 128, ..AMPLE };
     let mut simulation = Simulation::overlapping(capacity, CONFIG, 2);
     let plain = request(0, 0, 31, 50);
     let stop = simulation.expected(&plain).tokens[1];
@@ -90,7 +90,7 @@ fn who_needs_the_last_tokens_is_waited_for() {
 
 #[test]
 fn a_preempted_sequence_gets_the_token_that_is_in_flight() {
-    let capacity = exec::Capacity { num_blocks: 8, max_model_len: 128, ..AMPLE };
+    let capacity = exec::Capacity { pools: KvPools::full(8), max_model_len: 128, ..AMPLE };
     let config = crate::SchedulerConfig { enable_prefix_cache: false, ..CONFIG };
     let mut simulation = Simulation::overlapping(capacity, config, 2);
     let requests = [request(0, 0, 20, 70), request(1, 100, 20, 70)];

@@ -1,13 +1,13 @@
 //! What happens when blocks run out.
 
 use exec::Capacity;
-use types::{SamplingParams, SeqId};
+use types::{KvPools, SamplingParams, SeqId};
 
 use super::{AMPLE, CONFIG, Simulation, request, shape};
 use crate::{SchedulerConfig, SeqRequest};
 
 /// Room for 8 blocks of 16 tokens.
-const TINY: Capacity = Capacity { num_blocks: 8, max_model_len: 128, ..AMPLE };
+const TINY: Capacity = Capacity { pools: KvPools::full(8), max_model_len: 128, ..AMPLE };
 
 /// Both fit when they start (two blocks each) and outgrow the pool together (six each).
 fn two_growing(priorities: [i32; 2]) -> [SeqRequest; 2] {

@@ -2,7 +2,7 @@
 
 use exec::Capacity;
 use proptest::{prelude::*, test_runner::RngSeed};
-use types::{RequestId, SamplingParams, TokenId};
+use types::{KvPool, KvPools, RequestId, SamplingParams, TokenId};
 
 use super::Simulation;
 use crate::{FinishReason, SchedulerConfig, SeqRequest};
@@ -43,19 +43,31 @@ struct Setup {
 
 /// A pool of a few blocks, a few rows, a small budget and a small vocabulary, so that all limits are met.
 fn setup() -> impl Strategy<Value = Setup> {
-    (2..14_usize, 1..7_usize, 1..50_usize, any::<bool>(), 0..20_usize, 1..3_usize).prop_map(
-        |(num_blocks, max_num_seqs, max_num_batched_tokens, enable_prefix_cache, prefill, max_in_flight)| Setup {
+    (pools(), 1..7_usize, 1..50_usize, any::<bool>(), 0..20_usize, 1..3_usize).prop_map(
+        |(pools, max_num_seqs, max_num_batched_tokens, enable_prefix_cache, prefill, max_in_flight)| Setup {
             capacity: Capacity {
-                num_blocks,
+                pools,
                 max_num_seqs,
                 max_num_batched_tokens,
-                max_model_len: (num_blocks * 16).min(120),
+                max_model_len: pools.max_tokens().min(120),
                 vocab_size: 40,
             },
             config: SchedulerConfig { enable_prefix_cache, max_prefill_tokens_while_decoding: prefill },
             max_in_flight,
         },
     )
+}
+
+/// For layers that see everything, for layers with a window, or for both.
+fn pools() -> impl Strategy<Value = KvPools> {
+    let full = (2..14_usize).prop_map(KvPool::full);
+    let sliding =
+        (2..14_usize, 1..50_usize).prop_map(|(num_blocks, window)| KvPool { num_blocks, window: Some(window) });
+    prop_oneof![
+        2 => full.clone().prop_map(|pool| KvPools::new(pool, None)),
+        1 => sliding.clone().prop_map(|pool| KvPools::new(pool, None)),
+        3 => (full, sliding).prop_map(|(full, sliding)| KvPools::new(full, Some(sliding))),
+    ]
 }
 
 fn params() -> impl Strategy<Value = SamplingParams> {

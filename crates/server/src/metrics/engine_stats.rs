@@ -79,7 +79,7 @@ pub(super) fn vllm(stats: &EngineStats, capacity: Capacity, model_id: &str) -> V
     let info = all
         .options("cache_config_info", "How the KV cache is set up")
         .const_label("block_size", BLOCK_SIZE.to_string())
-        .const_label("num_gpu_blocks", capacity.num_blocks.to_string());
+        .const_label("num_gpu_blocks", capacity.pools.first().num_blocks.to_string());
     let info = Gauge::with_opts(info).expect(NAMES);
     info.set(1.0);
     all.add(info);

@@ -6,10 +6,15 @@ use exec::{
     Capacity, ExecError, Executor, SampledToken, SeqOutput, StepOutput, StepPlan, Ticket,
     testing::{FakeExecutor, Gate},
 };
-use types::{SeqId, TokenId};
+use types::{KvPools, SeqId, TokenId};
 
-pub(crate) const CAPACITY: Capacity =
-    Capacity { num_blocks: 4096, max_num_seqs: 8, max_num_batched_tokens: 512, max_model_len: 1024, vocab_size: 304 };
+pub(crate) const CAPACITY: Capacity = Capacity {
+    pools: KvPools::full(4096),
+    max_num_seqs: 8,
+    max_num_batched_tokens: 512,
+    max_model_len: 1024,
+    vocab_size: 304,
+};
 
 /// Gives the tokens of a script, one after the other, then the last one for ever.
 pub(crate) struct Scripted {
