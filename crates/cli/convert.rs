@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use convert::{ConvertOptions, Converted, OutType};
+use convert::{ConvertOptions, Converted, FourBit, FourBitOptions, OutType};
 use gguf::WriterOptions;
 
 use crate::{numbers, progress::WriteBar};
@@ -16,6 +16,9 @@ pub(crate) struct ConvertArgs {
     /// Convert a LoRA adapter that PEFT saved to a GGUF adapter
     #[arg(long, requires = "base")]
     lora: bool,
+    /// Write a folder with bitsandbytes' 4-bit weights (NF4, double quantization) instead of a GGUF file
+    #[arg(long, conflicts_with_all = ["lora", "outtype", "split_max_size", "force", "pre"])]
+    to_nf4: bool,
     /// Folder of the adapter's base, of which only config.json is read
     #[arg(long, requires = "lora", value_name = "DIR")]
     base: Option<PathBuf>,
@@ -78,6 +81,10 @@ impl TypeName {
 
 /// Converts and says what was made.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
+    if args.to_nf4 {
+        let options = FourBitOptions { four_bit: FourBit::Nf4, block_size: 64, nested: true };
+        return Ok(convert::to_four_bit(&args.folder, args.output.path(), &options)?);
+    }
     let options =
         ConvertOptions { out_type: args.outtype.out_type(), pre: args.pre.clone(), writer: args.output.options() };
     let bar = WriteBar::new();

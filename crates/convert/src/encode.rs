@@ -31,38 +31,37 @@ impl OutType {
     }
 }
 
-/// Encodes rows of `num_cols` weights; says what is wrong with those that are not finite in the type.
-pub(crate) fn encode(ggml_type: GgmlType, weights: &[f32], num_cols: usize) -> Result<Vec<u8>, String> {
-    check_finite(weights)?;
-    let (limit, hint) = match ggml_type {
-        GgmlType::F32 | GgmlType::BF16 => (f32::INFINITY, ""),
-        // The least float that rounds to infinity.
-        GgmlType::F16 => (65_520.0, "; choose BF16 or F32"),
-        // Scales are halves.
-        _ => (65_520.0 * 127.0, "; choose BF16 or F32"),
-    };
-    if let Some(x) = weights.iter().find(|x| x.abs() >= limit) {
-        return Err(format!("has the weight {x}, too large for {ggml_type}{hint}"));
-    }
+/// Encodes rows of `num_cols` weights behind `out`; says what is wrong with those that are not finite in the type.
+pub(crate) fn encode(ggml_type: GgmlType, weights: &[f32], num_cols: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    check_finite(ggml_type, weights)?;
     let format = Format::of(ggml_type).map_err(|e| e.to_string())?;
     let (isa, num_cols) = (Isa::detect(), num_cols.max(1));
-    let row_bytes = format.row_bytes(num_cols);
-    let mut out = vec![0; weights.len() / num_cols * row_bytes];
-    for (row, out) in weights.chunks_exact(num_cols).zip(out.chunks_exact_mut(row_bytes)) {
+    let (row_bytes, start) = (format.row_bytes(num_cols), out.len());
+    out.resize(start + weights.len() / num_cols * row_bytes, 0);
+    for (row, out) in weights.chunks_exact(num_cols).zip(out[start..].chunks_exact_mut(row_bytes)) {
         format.encode_row(isa, row, None, out);
     }
-    Ok(out)
+    Ok(())
 }
 
-fn check_finite(weights: &[f32]) -> Result<(), String> {
-    // A sum of such products is NaN exactly when one of them is not finite; the compiler makes vector code of it.
-    if weights.iter().map(|x| x * 0.0).sum::<f32>() == 0.0 {
+fn check_finite(ggml_type: GgmlType, weights: &[f32]) -> Result<(), String> {
+    let limit = match ggml_type {
+        GgmlType::F32 | GgmlType::BF16 => f32::INFINITY,
+        // The least float that rounds to infinity.
+        GgmlType::F16 => 65_520.0,
+        // Scales are halves.
+        _ => 65_520.0 * 127.0,
+    };
+    // Magnitudes are ordered as their bits are, NaN above infinity; the compiler makes vector code of it.
+    let largest = weights.iter().fold(0, |m: u32, x| m.max(x.to_bits() & i32::MAX as u32));
+    if largest < limit.to_bits() {
         return Ok(());
     }
-    match weights.iter().position(|x| !x.is_finite()) {
-        Some(idx) => Err(format!("has the weight {}; the checkpoint is broken", weights[idx])),
-        None => Ok(()),
+    if let Some(x) = weights.iter().find(|x| !x.is_finite()) {
+        return Err(format!("has the weight {x}; the checkpoint is broken"));
     }
+    let x = f32::from_bits(largest);
+    Err(format!("has a weight of magnitude {x}, too large for {ggml_type}; choose BF16 or F32"))
 }
 
 /// The nearest number of a 16-bit float type; others keep theirs.
@@ -82,7 +81,12 @@ fn bf16(x: f32) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::{GgmlType, encode};
+    use super::GgmlType;
+
+    fn encode(ggml_type: GgmlType, weights: &[f32], num_cols: usize) -> Result<Vec<u8>, String> {
+        let mut out = Vec::new();
+        super::encode(ggml_type, weights, num_cols, &mut out).map(|()| out)
+    }
 
     #[test]
     fn floats_are_rounded_to_even() {

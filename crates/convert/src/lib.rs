@@ -27,5 +27,5 @@ pub use encode::OutType;
 pub use error::ConvertError;
 pub use folder::{ConvertOptions, Converted, convert};
 pub use lora::{MergeOptions, convert_lora, merge_lora};
-pub use nf4::{FourBit, Nested, Quantized, read_floats};
+pub use nf4::{FourBit, FourBitOptions, Nested, Quantized, read_floats, to_four_bit};
 pub use stream::Progress;

@@ -11,8 +11,10 @@ use gguf::{GgmlType, Gguf, Metadata, NewTensor, TensorInfo, Writer, WriterOption
 
 use crate::{ConvertError, encode, recipe::Recipe};
 
-/// Weights of a piece: small enough to stay in a cache, large enough to write at once.
-const PIECE_WEIGHTS: usize = 1 << 19;
+/// Weights of a piece, which is written at once.
+const PIECE_WEIGHTS: usize = 1 << 21;
+/// Weights that are read and encoded together.
+const CACHED_WEIGHTS: usize = 1 << 15;
 
 /// Called with the bytes written so far and those of the whole result.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
@@ -45,9 +47,17 @@ impl Planned {
             let row_bytes = self.ggml_type.row_bytes(num_cols as u64).unwrap_or(0) as usize;
             return Ok(gguf.data(tensor)[first_row * row_bytes..][..num_rows * row_bytes].to_vec());
         }
-        let mut weights = vec![0.0; num_rows * num_cols];
-        self.recipe.read(first_row, &mut weights)?;
-        encode::encode(self.ggml_type, &weights, num_cols).map_err(|what| ConvertError::tensor(&self.recipe.name, what))
+        // A few rows at a time, so that floats stay in the cache.
+        let rows_at_once = (CACHED_WEIGHTS / num_cols.max(1)).clamp(1, num_rows.max(1));
+        let mut weights = vec![0.0; rows_at_once * num_cols];
+        let mut encoded = Vec::with_capacity(num_rows * num_cols * 4);
+        for row in (first_row..first_row + num_rows).step_by(rows_at_once) {
+            let weights = &mut weights[..rows_at_once.min(first_row + num_rows - row) * num_cols];
+            self.recipe.read(row, weights)?;
+            encode::encode(self.ggml_type, weights, num_cols, &mut encoded)
+                .map_err(|what| ConvertError::tensor(&self.recipe.name, what))?;
+        }
+        Ok(encoded)
     }
 
     fn num_bytes(&self) -> u64 {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use convert::{FourBit, Quantized};
+use convert::{ConvertOptions, FourBit, FourBitOptions, OutType, Quantized, convert, to_four_bit};
 use safetensors::SafeTensors;
 
 /// The folder of golden blocks; `None` where the test data is not there and need not be.
@@ -96,5 +96,35 @@ fn weights_are_quantized_and_read_as_bitsandbytes_does() {
         assert_eq!(found.len(), expected.len(), "{name}");
         let differs = found.iter().zip(&expected).position(|(a, b)| a.to_bits() != b.to_bits());
         assert_eq!(differs, None, "{name}");
+    }
+}
+
+/// A folder is quantized, converted back to GGUF, and holds what bitsandbytes would compute with.
+#[test]
+fn a_four_bit_folder_is_converted() {
+    let base = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/convert/tiny-gemma3");
+    for (four_bit, nested) in [(FourBit::Nf4, true), (FourBit::Fp4, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (small, out) = (folder.path().join("small"), folder.path().join("out.gguf"));
+        let options = FourBitOptions { four_bit, block_size: 64, nested };
+        to_four_bit(&base, &small, &options).unwrap();
+        assert!(to_four_bit(&base, &small, &options).is_err(), "the folder exists");
+        assert!(to_four_bit(&small, &folder.path().join("smaller"), &options).is_err(), "it is quantized");
+        let options = ConvertOptions { out_type: Some(OutType::F32), ..ConvertOptions::default() };
+        convert(&small, &out, &options, &mut |_, _| {}).unwrap();
+        let gguf = gguf::Gguf::open(&out).unwrap();
+        for (name, source) in [
+            ("blk.1.ffn_down.weight", "model.layers.1.mlp.down_proj.weight"),
+            ("token_embd.weight", "model.embed_tokens.weight"),
+        ] {
+            let found = floats(gguf.data(gguf.tensor(name).unwrap()));
+            let stored = convert::read_floats(&small.join("model.safetensors"), source).unwrap();
+            assert_eq!(found, stored, "{name}");
+            let original = convert::read_floats(&base.join("model.safetensors"), source).unwrap();
+            let error: f32 = found.iter().zip(&original).map(|(a, b)| (a - b).powi(2)).sum();
+            let power: f32 = original.iter().map(|x| x * x).sum();
+            assert!(error <= 0.02 * power, "{name}: {error} of {power}");
+            assert_eq!(error == 0.0, name == "token_embd.weight", "{name}");
+        }
     }
 }

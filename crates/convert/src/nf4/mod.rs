@@ -7,10 +7,12 @@
 mod decode;
 mod dynamic_map;
 mod encode;
+mod folder;
 
 pub use decode::read_floats;
 pub(crate) use decode::resolve;
 pub use encode::{Nested, Quantized};
+pub use folder::{FourBitOptions, to_four_bit};
 
 /// Blocks whose magnitudes share one, with nested quantization.
 const NESTED_BLOCK: usize = 256;
