@@ -10,6 +10,7 @@ mod logging;
 mod merge_lora;
 mod numbers;
 mod progress;
+mod quality;
 mod quantize;
 mod recommend;
 mod serve;
@@ -45,6 +46,10 @@ enum Command {
     MergeLora(merge_lora::MergeLoraArgs),
     /// Note which columns of a model's matrices matter for a text, for `quantize`
     Imatrix(imatrix::ImatrixArgs),
+    /// Measure how well a model predicts a text
+    Perplexity(quality::PerplexityArgs),
+    /// Measure how far a model's predictions are from another's: a quantized file's from its source
+    EvalKl(quality::EvalKlArgs),
     /// Compile the GPU kernels ahead of time, or show what they use
     Kernels(kernels::KernelsArgs),
 }
@@ -60,6 +65,8 @@ fn main() -> ExitCode {
         Command::Quantize(args) => quantize::run(&args),
         Command::MergeLora(args) => merge_lora::run(&args),
         Command::Imatrix(args) => imatrix::run(&args),
+        Command::Perplexity(args) => quality::run_perplexity(&args),
+        Command::EvalKl(args) => quality::run_eval_kl(&args),
         Command::Kernels(args) => kernels::run(&args),
     };
     match result {

@@ -9,6 +9,7 @@ mod downloads;
 pub(crate) mod http;
 mod kernels;
 mod lifecycle;
+mod quality;
 mod quantize;
 pub(crate) mod server;
 mod start_up;

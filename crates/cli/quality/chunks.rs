@@ -1,0 +1,170 @@
+//! The chunks of a text, and their predictions step by step.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use exec::{Executor, SampleSpec, SeqStep, StepPlan};
+use gguf::Gguf;
+use text::{EncodeOptions, Tokenizer};
+use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
+
+use crate::{
+    device::{self, DeviceArgs, Wanted},
+    numbers::thousands,
+    progress::{LoadBar, Work},
+};
+
+/// Tokens of a prompt in one step.
+const STEP_TOKENS: usize = 512;
+
+/// Which text, and how it is cut.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TextArgs {
+    /// The text, UTF-8
+    #[arg(short, long)]
+    file: PathBuf,
+    /// Tokens of a chunk, of which the second half is scored
+    #[arg(short, long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
+    ctx_size: u32,
+    /// Chunks to compute; -1 is all
+    #[arg(long, default_value_t = -1, allow_hyphen_values = true)]
+    chunks: i64,
+    /// Chunks computed side by side
+    #[arg(short, long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    batch: u32,
+}
+
+/// A text's chunks of equal length.
+pub(crate) struct Chunks {
+    chunks: Vec<Vec<TokenId>>,
+    batch: usize,
+}
+
+/// Predictions of the same position in the chunks of a batch.
+pub(crate) struct Predictions {
+    /// Raw logits of each chunk, `[vocab_size]`.
+    pub(crate) logits: Vec<Vec<f32>>,
+    /// The tokens that follow in the text.
+    pub(crate) expected: Vec<TokenId>,
+}
+
+impl TextArgs {
+    /// Reads and cuts the text as the model's tokenizer does.
+    pub(crate) fn chunks(&self, gguf: &Gguf) -> anyhow::Result<Chunks> {
+        let name = self.file.display();
+        let bytes = std::fs::read(&self.file).with_context(|| format!("cannot read `{name}`"))?;
+        let text = String::from_utf8(bytes).with_context(|| format!("`{name}` is no UTF-8 text"))?;
+        let tokenizer = Tokenizer::from_metadata(gguf.metadata())?;
+        let options = EncodeOptions { add_special: true, parse_special: false };
+        let tokens = tokenizer.encode(&text, options).with_context(|| format!("cannot tokenize `{name}`"))?;
+        let size = self.ctx_size as usize;
+        let found = thousands(tokens.len() as u64);
+        ensure!(tokens.len() >= size, "`{name}` has {found} tokens; expected --ctx-size ({size}) at least");
+        let first = tokenizer.bos().filter(|_| tokenizer.adds_bos());
+        let limit = usize::try_from(self.chunks).unwrap_or(usize::MAX);
+        let chunks = tokens.chunks_exact(size).take(limit).map(|tokens| {
+            let mut chunk = tokens.to_vec();
+            chunk[0] = first.unwrap_or(chunk[0]);
+            chunk
+        });
+        let chunks: Vec<_> = chunks.collect();
+        ensure!(!chunks.is_empty(), "--chunks is {}; expected 1 at least, or -1 for all", self.chunks);
+        Ok(Chunks { chunks, batch: self.batch as usize })
+    }
+
+    /// Puts a model on the device, with room for a batch of chunks.
+    pub(crate) fn load(&self, gguf: &Arc<Gguf>, device: &DeviceArgs) -> anyhow::Result<Box<dyn Executor>> {
+        let (size, batch) = (self.ctx_size as usize, self.batch as usize);
+        let wanted = Wanted {
+            num_seqs: batch,
+            num_batched_tokens: STEP_TOKENS.max(batch),
+            num_tokens: Some(batch * size.next_multiple_of(BLOCK_SIZE)),
+            seq_tokens: Some(size),
+        };
+        Ok(device::load(Arc::clone(gguf), device, &wanted, &LoadBar::new(Work::Loading))?.executor)
+    }
+}
+
+/// Opens a file, naming it in the error.
+pub(crate) fn open(path: &Path) -> anyhow::Result<Arc<Gguf>> {
+    Ok(Arc::new(Gguf::open(path).with_context(|| format!("cannot load `{}`", path.display()))?))
+}
+
+impl Chunks {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Chunks that are computed side by side.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = &[Vec<TokenId>]> {
+        self.chunks.chunks(self.batch)
+    }
+}
+
+/// A batch on its way through a model.
+pub(crate) struct Pass<'a> {
+    executor: &'a mut dyn Executor,
+    chunks: &'a [Vec<TokenId>],
+    /// Of each chunk.
+    block_tables: Vec<Arc<Vec<Vec<BlockId>>>>,
+    num_computed: usize,
+    params: Arc<SamplingParams>,
+}
+
+impl<'a> Pass<'a> {
+    /// Computes the first half of each chunk.
+    pub(crate) fn start(executor: &'a mut dyn Executor, chunks: &'a [Vec<TokenId>]) -> anyhow::Result<Self> {
+        let (capacity, batch, size) = (executor.capacity(), chunks.len(), chunks[0].len());
+        let per_seq = (capacity.max_num_batched_tokens / batch).clamp(1, size);
+        let tables = |i: usize| capacity.pools.equal_tables((i, batch), size, per_seq).map(Arc::new);
+        let block_tables: Option<Vec<_>> = (0..batch).map(tables).collect();
+        let block_tables = block_tables
+            .with_context(|| format!("{:?} are too few for {batch} chunks of {size} tokens", capacity.pools))?;
+        let params = Arc::new(SamplingParams::greedy());
+        let mut pass = Self { executor, chunks, block_tables, num_computed: 0, params };
+        let half = size / 2;
+        while pass.num_computed < half {
+            pass.step(per_seq.min(half - pass.num_computed), false)?;
+        }
+        Ok(pass)
+    }
+
+    /// The predictions of the next position; `None` behind the last.
+    pub(crate) fn next(&mut self) -> anyhow::Result<Option<Predictions>> {
+        if self.num_computed + 1 >= self.chunks[0].len() {
+            return Ok(None);
+        }
+        let logits = self.step(1, true)?;
+        let expected = self.chunks.iter().map(|chunk| chunk[self.num_computed]).collect();
+        Ok(Some(Predictions { logits, expected }))
+    }
+
+    fn step(&mut self, num_tokens: usize, want_logits: bool) -> anyhow::Result<Vec<Vec<f32>>> {
+        let seqs = (0..self.chunks.len()).map(|i| self.seq_step(i, num_tokens, want_logits)).collect();
+        let ticket = self.executor.launch(StepPlan { seqs, finished: Vec::new() })?;
+        let output = self.executor.collect(ticket)?;
+        self.num_computed += num_tokens;
+        Ok(output.seqs.into_iter().filter_map(|seq| seq.logits).collect())
+    }
+
+    fn seq_step(&self, seq_idx: usize, num_tokens: usize, want_logits: bool) -> SeqStep {
+        let end = self.num_computed + num_tokens;
+        SeqStep {
+            seq_id: SeqId(seq_idx as u64),
+            tokens: self.chunks[seq_idx][self.num_computed..end].iter().copied().collect(),
+            num_computed_tokens: self.num_computed,
+            block_tables: Arc::clone(&self.block_tables[seq_idx]),
+            sample: want_logits.then(|| SampleSpec {
+                params: Arc::clone(&self.params),
+                uniform: 0.5,
+                recent_tokens: Vec::new(),
+                want_logits,
+            }),
+        }
+    }
+}
