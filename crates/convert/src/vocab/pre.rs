@@ -33,7 +33,13 @@ const KNOWN: &[Known] = &[
     known(&["ByteLevel words"], &[("olmo", "olmo")], "gpt-2"),
     known(
         &["Digits single", "ByteLevel words"],
-        &[("command-r", "command-r"), ("granite", "refact"), ("exaone", "exaone"), ("llama", "smollm")],
+        &[
+            ("command-r", "command-r"),
+            ("cohere2", "command-r"),
+            ("granite", "refact"),
+            ("exaone", "exaone"),
+            ("llama", "smollm"),
+        ],
         "starcoder",
     ),
     known(&["Punctuation Contiguous", "ByteLevel words", "Digits", "Split [0-9][0-9][0-9]"], &[], "falcon"),
