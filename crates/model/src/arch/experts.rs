@@ -74,6 +74,14 @@ pub(super) fn shared_experts(keys: &Keys<'_>, expert_size: usize) -> Result<Opti
     }
 }
 
+/// The width of an expert in files that have it as the dense one.
+pub(super) fn expert_or_dense_size(keys: &Keys<'_>) -> Result<usize, ModelError> {
+    match keys.size("expert_feed_forward_length", base::MAX_SIZE)? {
+        Some(size) => Ok(size),
+        None => keys.require_size("feed_forward_length", base::MAX_SIZE),
+    }
+}
+
 /// The leading layers that have no experts.
 pub(super) fn num_leading_dense(keys: &Keys<'_>) -> Result<usize, ModelError> {
     Ok(keys.uint("leading_dense_block_count")?.map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX)))

@@ -4,7 +4,7 @@ use gguf::Gguf;
 
 use super::{
     base,
-    experts::{expert_size, experts},
+    experts::{expert_or_dense_size, experts},
 };
 use crate::{DecoderSpec, Ffn, ModelError, Moe, RopeStyle, Shared, SharedWeight, keys::Keys};
 
@@ -21,7 +21,7 @@ pub(super) fn spec_moe(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, Mode
         }
         None => None,
     };
-    let moe = Moe { shared, ..experts(keys, expert_size(keys)?)? };
+    let moe = Moe { shared, ..experts(keys, expert_or_dense_size(keys)?)? };
     scaled(keys, base::with_ffn(keys, gguf, RopeStyle::Norm, Ffn::Moe(moe))?)
 }
 
