@@ -83,6 +83,25 @@ impl Config {
         let head_dim = self.json.size("head_dim")?.or_else(|| hidden_size.checked_div(num_heads));
         head_dim.ok_or_else(|| self.json.wrong("num_attention_heads", "a positive number"))
     }
+
+    /// Which layers see a window only, where the file says so: by a list, or by a pattern such as `LLLG` or 4.
+    pub(crate) fn sliding_layers(&self) -> Result<Option<Vec<bool>>, ConvertError> {
+        let num_layers = self.num_layers()?;
+        if let Some(types) = self.json.get("layer_types").and_then(Value::as_array) {
+            if types.len() != num_layers {
+                return Err(self.json.wrong("layer_types", "a name for each layer"));
+            }
+            return Ok(Some(types.iter().map(|t| t.as_str() == Some("sliding_attention")).collect()));
+        }
+        let Some(pattern) = self.json.get("sliding_window_pattern") else { return Ok(None) };
+        let sliding: Option<Vec<bool>> = match (pattern.as_str(), pattern.as_u64()) {
+            (Some(letters), _) => Some(letters.bytes().map(|b| b == b'L').cycle().take(num_layers).collect())
+                .filter(|_| !letters.is_empty()),
+            (_, Some(n)) if n > 0 => Some((1..=num_layers as u64).map(|layer| layer % n != 0).collect()),
+            _ => None,
+        };
+        sliding.map(Some).ok_or_else(|| self.json.wrong("sliding_window_pattern", "letters or a positive number"))
+    }
 }
 
 /// Rotary parameters, of full attention where layers differ; `sliding_attention` keeps its own object.
@@ -120,4 +139,31 @@ fn missing(folder: &Path) -> ConvertError {
         "has no config.json: give the folder of a Hugging Face model"
     };
     ConvertError::invalid(folder, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Config;
+    use crate::json::Json;
+
+    fn sliding_layers(value: Value) -> Option<Vec<bool>> {
+        let config = Config::new(Json { path: "config.json".into(), value }, r#"{"num_hidden_layers": 4}"#);
+        config.and_then(|c| c.sliding_layers()).expect("a pattern that is known")
+    }
+
+    #[test]
+    fn windows_are_given_by_a_list_or_a_pattern() {
+        let expected = Some(vec![true, true, true, false]);
+        let (slides, full) = ("sliding_attention", "full_attention");
+        assert_eq!(sliding_layers(json!({ "layer_types": [slides, slides, slides, full] })), expected);
+        assert_eq!(sliding_layers(json!({ "sliding_window_pattern": "LLLG" })), expected);
+        assert_eq!(sliding_layers(json!({ "sliding_window_pattern": 4 })), expected);
+        assert_eq!(sliding_layers(json!({})), None);
+        for wrong in [json!({ "layer_types": [full] }), json!({ "sliding_window_pattern": 0 })] {
+            let config = Config::new(Json { path: "config.json".into(), value: wrong }, r#"{"num_hidden_layers": 4}"#);
+            assert!(config.and_then(|c| c.sliding_layers()).is_err());
+        }
+    }
 }

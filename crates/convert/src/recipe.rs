@@ -34,6 +34,8 @@ pub(crate) enum Pick {
     From(usize),
     /// Heads whose halves of rows are interleaved: rotary pairs `(i, i + half)` become neighbours.
     Heads(usize),
+    /// Heads that each hold a query, a key and a value, sorted into all queries, all keys, all values.
+    Fused(usize),
 }
 
 impl Recipe {
@@ -44,12 +46,13 @@ impl Recipe {
 
     /// All rows of a tensor in another order. The numbers of a vector count as rows.
     pub(crate) fn reordered(name: String, tensor: Tensor, pick: Pick) -> Result<Self, ConvertError> {
-        if let Pick::Heads(num_heads) = pick
-            && !tensor.shape.first().copied().unwrap_or(0).is_multiple_of(2 * num_heads.max(1))
-        {
-            return Err(
-                tensor.error(format!("of shape {:?} is not made of {num_heads} heads of even size", tensor.shape))
-            );
+        let (divisor, what) = match pick {
+            Pick::From(_) => (1, String::new()),
+            Pick::Heads(num_heads) => (2 * num_heads, format!("{num_heads} heads of even size")),
+            Pick::Fused(num_heads) => (3 * num_heads, format!("queries, keys and values of {num_heads} heads")),
+        };
+        if divisor == 0 || !tensor.shape.first().copied().unwrap_or(0).is_multiple_of(divisor) {
+            return Err(tensor.error(format!("of shape {:?} is not made of {what}", tensor.shape)));
         }
         if tensor.shape.len() > 1 {
             return Ok(Self::pick(name, tensor, pick));
@@ -119,6 +122,37 @@ impl Pick {
                 let (head, i) = (row / head_dim, row % head_dim);
                 head * head_dim + i % 2 * (head_dim / 2) + i / 2
             }
+            Self::Fused(num_heads) => {
+                let head_dim = num_rows / (3 * num_heads);
+                let (kind, head, i) = (row / (num_rows / 3), row / head_dim % num_heads, row % head_dim);
+                (3 * head + kind) * head_dim + i
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pick, Recipe};
+    use crate::tensor::Tensor;
+
+    fn reordered(shape: Vec<usize>, pick: Pick) -> Result<Vec<f32>, String> {
+        let values = (0..shape.iter().product::<usize>()).map(|i| i as f32).collect();
+        let recipe = Recipe::reordered("out".to_owned(), Tensor::of_values("in", shape, values), pick);
+        let recipe = recipe.map_err(|e| e.to_string())?;
+        let mut out = vec![0.0; recipe.shape.iter().product()];
+        recipe.read(0, &mut out).map_err(|e| e.to_string())?;
+        Ok(out)
+    }
+
+    #[test]
+    fn fused_heads_become_queries_keys_and_values() {
+        // Two heads of two rows each: q0 q0 k0 k0 v0 v0 q1 q1 k1 k1 v1 v1.
+        let expected: &[f32] = &[0., 1., 6., 7., 2., 3., 8., 9., 4., 5., 10., 11.];
+        assert_eq!(reordered(vec![12, 1], Pick::Fused(2)).as_deref(), Ok(expected));
+        assert_eq!(reordered(vec![12], Pick::Fused(2)).as_deref(), Ok(expected));
+        for (pick, size) in [(Pick::Fused(2), 9), (Pick::Fused(0), 12), (Pick::Heads(4), 12)] {
+            assert!(reordered(vec![size, 1], pick).is_err(), "{pick:?} of {size}");
         }
     }
 }

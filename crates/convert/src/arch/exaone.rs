@@ -1,18 +1,40 @@
-//! EXAONE 3: Llama under names of its own.
+//! EXAONE 3: Llama under names of its own. EXAONE 4: norms behind the blocks, windows in some layers.
 
-use super::{Family, VocabRules, llama::rope_freqs, names::Table, rename};
+use gguf::{Array, Value};
+
+use super::{
+    Family, VocabRules,
+    llama::rope_freqs,
+    names::{DECODER, GATED, Table},
+    olmo, rename,
+};
 use crate::{ConvertError, config::Config, keys::Keys};
 
-pub(super) const FAMILY: &[Family] = &[Family {
-    classes: &["ExaoneForCausalLM"],
-    arch: "exaone",
-    tables: &[NAMES],
-    defaults: r#"{"layer_norm_epsilon": 1e-5, "activation_function": "silu"}"#,
-    keys,
-    tensor: rename,
-    extra: rope_freqs,
-    vocab: VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] },
-}];
+pub(super) const FAMILY: &[Family] = &[
+    Family {
+        classes: &["ExaoneForCausalLM"],
+        arch: "exaone",
+        tables: &[NAMES],
+        defaults: r#"{"layer_norm_epsilon": 1e-5, "activation_function": "silu"}"#,
+        keys,
+        tensor: rename,
+        extra: rope_freqs,
+        vocab: VOCAB,
+    },
+    Family {
+        classes: &["Exaone4ForCausalLM"],
+        arch: "exaone4",
+        tables: &[DECODER, GATED, olmo::NORMS],
+        defaults: r#"{"rms_norm_eps": 1e-5, "max_position_embeddings": 2048}"#,
+        keys: exaone4_keys,
+        tensor: rename,
+        extra: rope_freqs,
+        vocab: VOCAB,
+    },
+];
+
+const VOCAB: VocabRules =
+    VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] };
 
 const NAMES: Table = &[
     ("transformer.wte", "token_embd"),
@@ -38,5 +60,16 @@ fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     keys.copy_float("attention.layer_norm_rms_epsilon", config, &["layer_norm_epsilon"])?;
     let rotary = config.rope.float("partial_rotary_factor")?.unwrap_or(1.0);
     keys.set_size("rope.dimension_count", (rotary * config.head_dim()? as f64) as usize);
+    Ok(())
+}
+
+fn exaone4_keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
+    keys.set_common(config)?;
+    keys.set_size("vocab_size", config.json.require_size("vocab_size")?);
+    let Some(window) = config.json.size("sliding_window")? else { return Ok(()) };
+    keys.set_size("attention.sliding_window", window);
+    if let Some(sliding) = config.sliding_layers()? {
+        keys.set("attention.sliding_window_pattern", Value::Array(Array::Bool(sliding)));
+    }
     Ok(())
 }

@@ -1,8 +1,9 @@
-//! Llama and what is built like it: Mistral, Mixtral, Granite, SmolLM3.
+//! Llama and what is built like it: Mistral, Mixtral, Granite with and without experts, SmolLM3.
 
 use super::{
     Family, Heads, Target, VocabRules,
     names::{DECODER, FFN_NORM, GATED, Table},
+    qwen::split_gate_up,
 };
 use crate::{
     ConvertError,
@@ -34,6 +35,16 @@ pub(super) const FAMILY: &[Family] = &[
         vocab: VOCAB,
     },
     Family {
+        classes: &["GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"],
+        arch: "granitemoe",
+        tables: &[DECODER, FFN_NORM, GRANITE_EXPERTS],
+        defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 2048, "vocab_size": 32000}"#,
+        keys: granitemoe_keys,
+        tensor: granitemoe_tensor,
+        extra: rope_freqs,
+        vocab: VOCAB,
+    },
+    Family {
         classes: &["SmolLM3ForCausalLM"],
         arch: "smollm3",
         tables: &[DECODER, FFN_NORM, GATED],
@@ -53,6 +64,14 @@ const EXPERTS: Table = &[
     ("model.layers.{}.block_sparse_moe.experts.{}.w1", "blk.{}.ffn_gate_exps"),
     ("model.layers.{}.block_sparse_moe.experts.{}.w2", "blk.{}.ffn_down_exps"),
     ("model.layers.{}.block_sparse_moe.experts.{}.w3", "blk.{}.ffn_up_exps"),
+];
+
+const GRANITE_EXPERTS: Table = &[
+    ("model.layers.{}.block_sparse_moe.router.layer", "blk.{}.ffn_gate_inp"),
+    ("model.layers.{}.block_sparse_moe.input_linear", "blk.{}.ffn_gate_up_exps"),
+    ("model.layers.{}.block_sparse_moe.output_linear", "blk.{}.ffn_down_exps"),
+    ("model.layers.{}.shared_mlp.input_linear", "blk.{}.ffn_gate_up_shexp"),
+    ("model.layers.{}.shared_mlp.output_linear", "blk.{}.ffn_down_shexp"),
 ];
 
 fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
@@ -83,6 +102,21 @@ fn granite_keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError
         ("logit_scale", "logits_scaling"),
     ];
     scales.iter().try_for_each(|(key, from)| keys.copy_float(key, config, &[from]))
+}
+
+fn granitemoe_keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
+    granite_keys(keys, config)?;
+    let size = config.json.size("shared_intermediate_size")?.filter(|&size| size > 0);
+    size.into_iter().for_each(|size| keys.set_size("expert_shared_feed_forward_length", size));
+    Ok(())
+}
+
+fn granitemoe_tensor(heads: &Heads, target: &Target, tensor: Tensor) -> Result<Vec<Recipe>, ConvertError> {
+    match target.kind() {
+        "ffn_gate_up_exps" => split_gate_up(target, tensor, ["ffn_gate_exps", "ffn_up_exps"]),
+        "ffn_gate_up_shexp" => split_gate_up(target, tensor, ["ffn_gate_shexp", "ffn_up_shexp"]),
+        _ => self::tensor(heads, target, tensor),
+    }
 }
 
 /// Rotary pairs become neighbours in queries and keys.

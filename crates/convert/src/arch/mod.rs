@@ -6,11 +6,13 @@ mod falcon;
 mod gemma;
 mod glm;
 mod gpt2;
+mod gptneox;
 mod llama;
 mod names;
 mod olmo;
 mod phi3;
 mod qwen;
+mod seed_oss;
 mod stablelm;
 mod starcoder2;
 
@@ -39,6 +41,8 @@ const FAMILIES: &[&[Family]] = &[
     cohere::FAMILY,
     glm::FAMILY,
     exaone::FAMILY,
+    gptneox::FAMILY,
+    seed_oss::FAMILY,
 ];
 
 /// A family of models.

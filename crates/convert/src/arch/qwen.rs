@@ -83,18 +83,24 @@ pub(super) fn expert_tensor(_: &Heads, target: &Target, tensor: Tensor) -> Resul
     if target.kind() != "ffn_gate_up_exps" {
         return Ok(vec![Recipe::rename(target.name(), tensor)]);
     }
-    let &[num_experts, both, hidden] = tensor.shape.as_slice() else {
-        return Err(tensor.error(format!("has the shape {:?}; expected three dimensions", tensor.shape)));
+    split_gate_up(target, tensor, ["ffn_gate_exps", "ffn_up_exps"])
+}
+
+/// Parts matrices, `[.., 2 * size, hidden]`, into their first and their second halves.
+pub(super) fn split_gate_up(target: &Target, tensor: Tensor, kinds: [&str; 2]) -> Result<Vec<Recipe>, ConvertError> {
+    let (&[.., both, hidden], false) = (tensor.shape.as_slice(), tensor.shape.len() > 3) else {
+        return Err(tensor.error(format!("has the shape {:?}; expected two or three dimensions", tensor.shape)));
     };
-    let size = both / 2;
+    let (size, leading) = (both / 2, &tensor.shape[..tensor.shape.len() - 2]);
+    let num_matrices = leading.iter().product();
     let half = |kind: &str, half: usize| {
-        let part = |expert| {
-            let pick = Pick::From(expert * 2 * size + half * size);
+        let part = |matrix| {
+            let pick = Pick::From(matrix * 2 * size + half * size);
             Part { tensor: tensor.clone(), num_rows: size, pick }
         };
         let name = format!("{}.weight", target.sibling(kind).trim_end_matches(".weight"));
-        let (shape, parts) = (vec![num_experts, size, hidden], (0..num_experts).map(part).collect());
-        Recipe { name, shape, parts, add: 0.0, forced: None }
+        let shape = [leading, &[size, hidden]].concat();
+        Recipe { name, shape, parts: (0..num_matrices).map(part).collect(), add: 0.0, forced: None }
     };
-    Ok(vec![half("ffn_gate_exps", 0), half("ffn_up_exps", 1)])
+    Ok(vec![half(kinds[0], 0), half(kinds[1], 1)])
 }

@@ -18,6 +18,7 @@ struct Known {
 const QWEN2: &str = r"Split (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"Split (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN35: &str = r"Split (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const SEED: &str = r"Split (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
 const GPT4O: &str = r"Split [^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const TEKKEN: &str = r"Split [^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const DEEPSEEK3_WORDS: &str = r##"Split [!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
@@ -26,17 +27,23 @@ const KNOWN: &[Known] = &[
     known(&[QWEN2, "ByteLevel"], &[("stablelm", "stablelm2")], "qwen2"),
     Known { ignores_merges: Some(true), ..known(&[LLAMA3, "ByteLevel"], &[], "llama-bpe") },
     known(&[LLAMA3, "ByteLevel"], &[("glm4", "glm4"), ("smollm3", "smaug-bpe"), ("llama", "smaug-bpe")], "dbrx"),
+    known(&[SEED, "ByteLevel"], &[], "seed-coder"),
     known(&[QWEN35, "ByteLevel"], &[], "qwen35"),
     known(&[GPT4O, "ByteLevel"], &[], "gpt-4o"),
     known(&[TEKKEN, "ByteLevel"], &[], "tekken"),
     known(&["Split \\p{N}{1,3}", "Split [一-龥\u{3040}-ゟ゠-ヿ]+", DEEPSEEK3_WORDS, "ByteLevel"], &[], "deepseek-v3"),
-    known(&["ByteLevel words"], &[("olmo", "olmo")], "gpt-2"),
+    known(
+        &["ByteLevel words"],
+        &[("olmo", "olmo"), ("olmoe", "olmo"), ("gptneox", "olmo"), ("exaone4", "exaone4")],
+        "gpt-2",
+    ),
     known(
         &["Digits single", "ByteLevel words"],
         &[
             ("command-r", "command-r"),
             ("cohere2", "command-r"),
             ("granite", "refact"),
+            ("granitemoe", "refact"),
             ("exaone", "exaone"),
             ("llama", "smollm"),
         ],
