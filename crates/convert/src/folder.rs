@@ -80,7 +80,12 @@ impl ModelFolder {
 
     /// The tensors of the result.
     pub(crate) fn recipes(&self) -> Result<Vec<Recipe>, ConvertError> {
-        let mut recipes = self.family.recipes(&self.heads()?, self.tensors.iter().cloned())?;
+        // Layers behind the last draft the tokens after the next; they are left out.
+        let drafts = self.config.json.size("num_nextn_predict_layers")?.unwrap_or(0) > 0;
+        let num_layers = if drafts { self.config.num_layers()? } else { usize::MAX };
+        let layer = |name: &str| name.strip_prefix("model.layers.")?.split('.').next()?.parse::<usize>().ok();
+        let tensors = self.tensors.iter().filter(|t| layer(&t.name).is_none_or(|layer| layer < num_layers));
+        let mut recipes = self.family.recipes(&self.heads()?, tensors.cloned())?;
         recipes.extend((self.family.extra)(&self.config)?);
         recipes.sort_by_cached_key(|r| (place(&r.name), r.name.clone()));
         Ok(recipes)

@@ -21,6 +21,7 @@ mod recipe;
 pub mod safetensors;
 mod stream;
 mod tensor;
+mod transposed;
 mod vocab;
 
 pub use encode::OutType;

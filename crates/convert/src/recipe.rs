@@ -2,7 +2,10 @@
 
 use gguf::GgmlType;
 
-use crate::{ConvertError, tensor::Tensor};
+use crate::{
+    ConvertError,
+    tensor::{Rows, Tensor},
+};
 
 /// A tensor of the result.
 #[derive(Clone)]
@@ -97,6 +100,12 @@ impl Recipe {
             0 => Ok(()),
             missing => Err(ConvertError::tensor(&self.name, format!("{missing} weights are missing"))),
         }
+    }
+}
+
+impl Rows for Recipe {
+    fn read(&self, first_row: usize, out: &mut [f32]) -> Result<(), ConvertError> {
+        Self::read(self, first_row, out)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tensors that are read row by row, whatever they are made of.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::{ConvertError, safetensors::StoredTensor};
 
@@ -70,41 +70,6 @@ struct Values {
 impl Rows for Values {
     fn read(&self, first_row: usize, out: &mut [f32]) -> Result<(), ConvertError> {
         out.copy_from_slice(&self.values[first_row * self.num_cols..][..out.len()]);
-        Ok(())
-    }
-}
-
-impl Tensor {
-    /// The transpose of a matrix, read as a whole when its first row is asked for.
-    pub(crate) fn transposed(self) -> Result<Self, ConvertError> {
-        let &[num_rows, num_cols] = self.shape.as_slice() else {
-            return Err(self.error(format!("has the shape {:?}; expected a matrix", self.shape)));
-        };
-        let name = self.name.clone();
-        Ok(Self::new(&name, vec![num_cols, num_rows], Transposed { of: self, values: OnceLock::new() }))
-    }
-}
-
-struct Transposed {
-    of: Tensor,
-    values: OnceLock<Vec<f32>>,
-}
-
-impl Rows for Transposed {
-    fn read(&self, first_row: usize, out: &mut [f32]) -> Result<(), ConvertError> {
-        let values = match self.values.get() {
-            Some(values) => values,
-            None => {
-                let values = self.of.values()?;
-                self.values.get_or_init(|| values)
-            }
-        };
-        let (num_rows, num_cols) = (self.of.num_rows(), self.of.num_cols());
-        for (col, out) in (first_row..).zip(out.chunks_exact_mut(num_rows)) {
-            for (row, x) in out.iter_mut().enumerate() {
-                *x = values[row * num_cols + col];
-            }
-        }
         Ok(())
     }
 }

@@ -52,7 +52,7 @@ fn tensor(heads: &Heads, target: &Target, tensor: Tensor) -> Result<Vec<Recipe>,
     if target.kind() != "attn_qkv" {
         return Ok(vec![Recipe::rename(target.name(), tensor)]);
     }
-    let &Heads { num_heads, num_kv_heads } = heads;
+    let &Heads { num_heads, num_kv_heads, .. } = heads;
     let head_dim = tensor.num_cols().checked_div(num_heads).unwrap_or(0);
     let num_groups = num_kv_heads.max(1);
     let queries = num_heads / num_groups;

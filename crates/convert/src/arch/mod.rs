@@ -1,6 +1,7 @@
 //! How the models of each family are called by Hugging Face and in GGUF. One file per family, one line each here.
 
 mod cohere;
+mod deepseek;
 mod exaone;
 mod falcon;
 mod gemma;
@@ -8,6 +9,7 @@ mod glm;
 mod gpt2;
 mod gptneox;
 mod llama;
+mod llama4;
 mod names;
 mod olmo;
 mod phi3;
@@ -42,6 +44,8 @@ const FAMILIES: &[&[Family]] = &[
     glm::FAMILY,
     exaone::FAMILY,
     gptneox::FAMILY,
+    deepseek::FAMILY,
+    llama4::FAMILY,
     seed_oss::FAMILY,
 ];
 
@@ -82,11 +86,14 @@ pub(crate) struct VocabRules {
 pub(crate) struct Heads {
     pub(crate) num_heads: usize,
     pub(crate) num_kv_heads: usize,
+    /// The part of a key that is not rotated, where it is made of a latent.
+    pub(crate) nope_dim: usize,
 }
 
 impl Heads {
     pub(crate) fn of_config(config: &Config) -> Result<Self, ConvertError> {
-        Ok(Self { num_heads: config.num_heads()?, num_kv_heads: config.num_kv_heads()? })
+        let nope_dim = config.json.size("qk_nope_head_dim")?.unwrap_or(0);
+        Ok(Self { num_heads: config.num_heads()?, num_kv_heads: config.num_kv_heads()?, nope_dim })
     }
 
     /// The same of a GGUF file.
@@ -94,7 +101,9 @@ impl Heads {
         let key = format!("{arch}.attention.head_count");
         let num_heads = metadata.require(&key, metadata.uint(&key))? as usize;
         let num_kv_heads = metadata.uint(&format!("{key}_kv"))?.map_or(num_heads, |n| n as usize);
-        Ok(Self { num_heads, num_kv_heads })
+        let key_dim = metadata.uint(&format!("{arch}.attention.key_length_mla"))?.unwrap_or(0);
+        let rope_dim = metadata.uint(&format!("{arch}.rope.dimension_count"))?.unwrap_or(0);
+        Ok(Self { num_heads, num_kv_heads, nope_dim: key_dim.saturating_sub(rope_dim) as usize })
     }
 }
 

@@ -29,7 +29,7 @@ const KNOWN: &[Known] = &[
     known(&[LLAMA3, "ByteLevel"], &[("glm4", "glm4"), ("smollm3", "smaug-bpe"), ("llama", "smaug-bpe")], "dbrx"),
     known(&[SEED, "ByteLevel"], &[], "seed-coder"),
     known(&[QWEN35, "ByteLevel"], &[], "qwen35"),
-    known(&[GPT4O, "ByteLevel"], &[], "gpt-4o"),
+    known(&[GPT4O, "ByteLevel"], &[("llama4", "llama4")], "gpt-4o"),
     known(&[TEKKEN, "ByteLevel"], &[], "tekken"),
     known(&["Split \\p{N}{1,3}", "Split [一-龥\u{3040}-ゟ゠-ヿ]+", DEEPSEEK3_WORDS, "ByteLevel"], &[], "deepseek-v3"),
     known(
