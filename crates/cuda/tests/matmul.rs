@@ -294,7 +294,7 @@ fn every_launch_that_may_be_chosen_gives_the_product() {
                 Ok(())
             });
             let measured = measured.expect("times");
-            assert!(measured.len() > 2 && checked.get() >= measured.len(), "{measured:?}");
+            assert!(measured.len() > 1 && checked.get() >= measured.len(), "{measured:?}");
             check("the chosen one", &run(gpu, &op, &weights, &inputs), &expected);
         }
     }

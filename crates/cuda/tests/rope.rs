@@ -66,7 +66,9 @@ impl Case {
 
     fn run(&self, gpu: &Gpu, data: &Data) -> Found {
         let a = &self.attention;
-        let layout = KvLayout::new(&spec(a), self.kv_type).expect("a head size for the cache");
+        // The one layer has a place in the cache, whether or not it writes there.
+        let own = Attention { kv_source: None, ..a.clone() };
+        let layout = KvLayout::new(&spec(&own), self.kv_type).expect("a head size for the cache");
         let cache = KvCache::new(&gpu.device, layout, KvPools::full(NUM_BLOCKS)).expect("room for the cache");
         gpu.device.fill_bytes(cache.bytes(), 0xff).expect("the fill works");
         let (_qkv, qkv) = upload(gpu, &data.qkv);

@@ -86,7 +86,9 @@ impl<'a> RepoCache<'a> {
             return Ok(());
         }
         create_parent(&path)?;
-        let draft = path.with_extension(format!("{}.tmp", std::process::id()));
+        // Neither another process nor another thread writes this one.
+        let thread = std::thread::current().id();
+        let draft = path.with_extension(format!("{}.{thread:?}.tmp", std::process::id()));
         fs::write(&draft, commit).map_err(HubError::io(&draft))?;
         fs::rename(&draft, &path).map_err(HubError::io(&path))
     }
