@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     general,
     keys::Keys,
-    nf4,
+    mxfp4, nf4,
     recipe::Recipe,
     safetensors::{Dtype, StoredTensor, open_folder},
     stream::{self, Planned, Progress},
@@ -75,7 +75,9 @@ impl ModelFolder {
         let stored: Vec<StoredTensor> = open_folder(path)?.into_values().collect();
         let matrix = stored.iter().find(|t| t.shape.len() > 1 && matches!(t.dtype, Dtype::Bf16 | Dtype::F16));
         let dtype = matrix.map_or(Dtype::F16, |t| t.dtype);
-        Ok(Self { path: path.to_owned(), family, config, tensors: nf4::resolve(stored)?, dtype })
+        let (mut tensors, stored) = mxfp4::resolve(stored)?;
+        tensors.extend(nf4::resolve(stored)?);
+        Ok(Self { path: path.to_owned(), family, config, tensors, dtype })
     }
 
     /// The tensors of the result.
@@ -158,10 +160,10 @@ pub(crate) fn place(name: &str) -> usize {
 fn check_quantization(config: &Config) -> Result<(), ConvertError> {
     let method = config.json.get("quantization_config").and_then(|q| q.get("quant_method")).and_then(|m| m.as_str());
     match method {
-        None | Some("bitsandbytes") => Ok(()),
+        None | Some("bitsandbytes" | "mxfp4") => Ok(()),
         Some(other) => Err(ConvertError::Unsupported(format!(
-            "the checkpoint is quantized with `{other}`; only bitsandbytes' 4-bit checkpoints are read: convert the \
-             16-bit original instead"
+            "the checkpoint is quantized with `{other}`; only bitsandbytes' 4-bit and MXFP4 checkpoints are read: \
+             convert the 16-bit original instead"
         ))),
     }
 }

@@ -16,6 +16,7 @@ mod gguf_base;
 mod json;
 mod keys;
 mod lora;
+mod mxfp4;
 mod nf4;
 mod recipe;
 pub mod safetensors;

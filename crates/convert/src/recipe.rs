@@ -39,6 +39,8 @@ pub(crate) enum Pick {
     Heads(usize),
     /// Heads that each hold a query, a key and a value, sorted into all queries, all keys, all values.
     Fused(usize),
+    /// Every other row, from this one on.
+    Alternate(usize),
 }
 
 impl Recipe {
@@ -50,7 +52,7 @@ impl Recipe {
     /// All rows of a tensor in another order. The numbers of a vector count as rows.
     pub(crate) fn reordered(name: String, tensor: Tensor, pick: Pick) -> Result<Self, ConvertError> {
         let (divisor, what) = match pick {
-            Pick::From(_) => (1, String::new()),
+            Pick::From(_) | Pick::Alternate(_) => (1, String::new()),
             Pick::Heads(num_heads) => (2 * num_heads, format!("{num_heads} heads of even size")),
             Pick::Fused(num_heads) => (3 * num_heads, format!("queries, keys and values of {num_heads} heads")),
         };
@@ -83,6 +85,20 @@ impl Recipe {
         self.read_parts(first_row, out)?;
         if self.add != 0.0 {
             out.iter_mut().for_each(|x| *x += self.add);
+        }
+        Ok(())
+    }
+
+    /// Whether all rows are stored in blocks of this type and are taken over as they are.
+    pub(crate) fn is_stored_as(&self, ggml_type: GgmlType) -> bool {
+        self.add == 0.0 && self.parts.iter().all(|part| part.tensor.rows.stored_as() == Some(ggml_type))
+    }
+
+    /// Reads whole rows from `first_row` on as they are stored, in `out.len() / row_bytes` rows.
+    pub(crate) fn read_stored(&self, first_row: usize, row_bytes: usize, out: &mut [u8]) -> Result<(), ConvertError> {
+        let rows = self.parts.iter().flat_map(|part| (0..part.num_rows).map(move |row| (part, row)));
+        for ((part, row), out) in rows.skip(first_row).zip(out.chunks_exact_mut(row_bytes)) {
+            part.tensor.rows.read_stored(part.pick.source_row(row, part.num_rows), out)?;
         }
         Ok(())
     }
@@ -126,6 +142,7 @@ impl Pick {
     fn source_row(self, row: usize, num_rows: usize) -> usize {
         match self {
             Self::From(start) => start + row,
+            Self::Alternate(start) => start + 2 * row,
             Self::Heads(num_heads) => {
                 let head_dim = num_rows / num_heads;
                 let (head, i) = (row / head_dim, row % head_dim);

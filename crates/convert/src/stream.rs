@@ -47,6 +47,12 @@ impl Planned {
             let row_bytes = self.ggml_type.row_bytes(num_cols as u64).unwrap_or(0) as usize;
             return Ok(gguf.data(tensor)[first_row * row_bytes..][..num_rows * row_bytes].to_vec());
         }
+        if self.recipe.is_stored_as(self.ggml_type) {
+            let row_bytes = self.ggml_type.row_bytes(num_cols as u64).unwrap_or(0) as usize;
+            let mut out = vec![0; num_rows * row_bytes];
+            self.recipe.read_stored(first_row, row_bytes.max(1), &mut out)?;
+            return Ok(out);
+        }
         // A few rows at a time, so that floats stay in the cache.
         let rows_at_once = (CACHED_WEIGHTS / num_cols.max(1)).clamp(1, num_rows.max(1));
         let mut weights = vec![0.0; rows_at_once * num_cols];

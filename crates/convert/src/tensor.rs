@@ -2,12 +2,24 @@
 
 use std::sync::Arc;
 
+use gguf::GgmlType;
+
 use crate::{ConvertError, safetensors::StoredTensor};
 
 /// Something that can be read as rows of floats.
 pub(crate) trait Rows: Send + Sync {
     /// Reads whole rows from `first_row` on into `out`.
     fn read(&self, first_row: usize, out: &mut [f32]) -> Result<(), ConvertError>;
+
+    /// The type of tensors whose blocks it is stored in, if it is.
+    fn stored_as(&self) -> Option<GgmlType> {
+        None
+    }
+
+    /// Reads a row as it is stored, in blocks of [`Self::stored_as`].
+    fn read_stored(&self, row: usize, _out: &mut [u8]) -> Result<(), ConvertError> {
+        Err(ConvertError::Unsupported(format!("row {row} is not stored in blocks")))
+    }
 }
 
 /// A named tensor. Its rows are along the last dimension; a vector is one row.

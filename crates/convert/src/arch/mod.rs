@@ -7,6 +7,7 @@ mod falcon;
 mod gemma;
 mod glm;
 mod gpt2;
+mod gpt_oss;
 mod gptneox;
 mod llama;
 mod llama4;
@@ -44,6 +45,7 @@ const FAMILIES: &[&[Family]] = &[
     glm::FAMILY,
     exaone::FAMILY,
     gptneox::FAMILY,
+    gpt_oss::FAMILY,
     deepseek::FAMILY,
     llama4::FAMILY,
     seed_oss::FAMILY,

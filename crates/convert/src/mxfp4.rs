@@ -1,0 +1,109 @@
+//! MXFP4 as gpt-oss' checkpoints store it: `NAME_blocks`, `[.., rows, blocks, 16]`, and `NAME_scales`, `[.., rows, blocks]`.
+//!
+//! A block is 32 weights; its bytes hold two neighbours each, the first in the low half. GGUF's blocks begin with their scale,
+//! and hold weights `i` and `i + 16` in a byte; codes and scales are the same.
+
+use std::collections::BTreeMap;
+
+use gguf::GgmlType;
+use quant::{Format, Isa};
+
+use crate::{
+    ConvertError,
+    safetensors::{Dtype, StoredTensor},
+    tensor::{Rows, Tensor},
+};
+
+/// Bytes of a block's codes, and of a block of GGUF.
+const CODES: usize = 16;
+const BLOCK: usize = 17;
+
+/// A checkpoint's MXFP4 tensors, and the tensors that are stored otherwise.
+pub(crate) fn resolve(stored: Vec<StoredTensor>) -> Result<(Vec<Tensor>, Vec<StoredTensor>), ConvertError> {
+    let mut by_name: BTreeMap<String, StoredTensor> = stored.into_iter().map(|t| (t.name.clone(), t)).collect();
+    let is_pair = |name: &&str| {
+        let part = |suffix: &str| by_name.get(&format!("{name}{suffix}")).is_some_and(|t| t.dtype == Dtype::U8);
+        part("_blocks") && part("_scales")
+    };
+    let names: Vec<String> =
+        by_name.keys().filter_map(|n| n.strip_suffix("_blocks")).filter(is_pair).map(str::to_owned).collect();
+    let mut tensors = Vec::new();
+    for name in names {
+        let parts = (by_name.remove(&format!("{name}_blocks")), by_name.remove(&format!("{name}_scales")));
+        let (Some(blocks), Some(scales)) = parts else { continue };
+        tensors.push(open(&name, blocks, scales)?);
+    }
+    Ok((tensors, by_name.into_values().collect()))
+}
+
+fn open(name: &str, blocks: StoredTensor, scales: StoredTensor) -> Result<Tensor, ConvertError> {
+    match blocks.shape.as_slice() {
+        [outer @ .., num_blocks, CODES] if scales.shape == [outer, &[*num_blocks]].concat() && !outer.is_empty() => {
+            let (shape, num_blocks) = ([outer, &[num_blocks * 2 * CODES]].concat(), *num_blocks);
+            Ok(Tensor::new(name, shape, Mxfp4 { blocks, scales, num_blocks }))
+        }
+        shape => {
+            let what =
+                format!("has blocks of shape {shape:?} and scales of shape {:?}, which do not fit", scales.shape);
+            Err(ConvertError::tensor(name, what))
+        }
+    }
+}
+
+struct Mxfp4 {
+    blocks: StoredTensor,
+    scales: StoredTensor,
+    /// Of a row.
+    num_blocks: usize,
+}
+
+impl Rows for Mxfp4 {
+    fn read(&self, first_row: usize, out: &mut [f32]) -> Result<(), ConvertError> {
+        let format = Format::of(GgmlType::MXFP4).map_err(|e| ConvertError::Unsupported(e.to_string()))?;
+        let mut row_bytes = vec![0; self.num_blocks * BLOCK];
+        for (row, out) in (first_row..).zip(out.chunks_exact_mut((self.num_blocks * 2 * CODES).max(1))) {
+            self.read_stored(row, &mut row_bytes)?;
+            format.decode_row(Isa::detect(), &row_bytes, out);
+        }
+        Ok(())
+    }
+
+    fn stored_as(&self) -> Option<GgmlType> {
+        Some(GgmlType::MXFP4)
+    }
+
+    fn read_stored(&self, row: usize, out: &mut [u8]) -> Result<(), ConvertError> {
+        let codes = self.blocks.bytes(row * self.num_blocks * CODES, self.num_blocks * CODES)?;
+        let scales = self.scales.bytes(row * self.num_blocks, self.num_blocks)?;
+        for ((codes, scale), out) in codes.chunks_exact(CODES).zip(scales).zip(out.chunks_exact_mut(BLOCK)) {
+            out[0] = scale;
+            repack(codes, &mut out[1..]);
+        }
+        Ok(())
+    }
+}
+
+/// From neighbours in a byte to halves of the block.
+fn repack(codes: &[u8], out: &mut [u8]) {
+    let code = |i: usize| codes[i / 2] >> (i % 2 * 4) & 15;
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = code(i) | code(i + CODES) << 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repack;
+
+    #[test]
+    fn neighbours_become_halves() {
+        // Weight `i` has the code `i % 16`, but the last, which has 3.
+        let mut codes: Vec<u8> = (0..16).map(|i| (2 * i % 16) | (((2 * i + 1) % 16) << 4)).collect();
+        codes[15] = 0x3e;
+        let mut out = [0; 16];
+        repack(&codes, &mut out);
+        let mut expected: [u8; 16] = std::array::from_fn(|i| i as u8 * 0x11);
+        expected[15] = 0x3f;
+        assert_eq!(out, expected);
+    }
+}
