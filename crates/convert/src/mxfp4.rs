@@ -93,7 +93,41 @@ fn repack(codes: &[u8], out: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::repack;
+    use std::path::Path;
+
+    use super::{repack, resolve};
+    use crate::safetensors::{Dtype, OutTensor, open_file, write};
+
+    fn write_pair(path: &Path, scales_shape: &[usize]) {
+        let tensor =
+            |name: &str, shape: &[usize]| OutTensor { name: name.to_owned(), dtype: Dtype::U8, shape: shape.to_vec() };
+        let tensors = [tensor("x_blocks", &[2, 1, 16]), tensor("x_scales", scales_shape)];
+        let scales: Vec<u8> = (126..).take(scales_shape.iter().product()).collect();
+        write(path, &tensors, |idx| Ok(if idx == 0 { (0..32).collect() } else { scales.clone() })).expect("a file");
+    }
+
+    #[test]
+    fn pairs_are_read_as_floats_and_as_blocks() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model.safetensors");
+        write_pair(&path, &[2, 1]);
+        let (tensors, rest) = resolve(open_file(&path).expect("a file")).expect("a pair");
+        assert!(rest.is_empty());
+        let (tensor, levels) =
+            (&tensors[0], [0., 0.5, 1., 1.5, 2., 3., 4., 6., -0., -0.5, -1., -1.5, -2., -3., -4., -6.]);
+        assert_eq!((tensor.name.as_str(), tensor.shape.as_slice()), ("x", [2, 32].as_slice()));
+        // Bytes 0 to 31, the first of two codes in the low half; rows are scaled by a half and by one.
+        for (i, value) in tensor.values().expect("rows").into_iter().enumerate() {
+            let (code, scale) = ((i / 2) >> (i % 2 * 4) & 15, if i < 32 { 0.5 } else { 1.0 });
+            assert_eq!(value, levels[code] * scale, "weight {i}");
+        }
+        let mut block = [0; 17];
+        tensor.rows.read_stored(1, &mut block).expect("a block");
+        assert_eq!(block[..3], [127, 0x80, 0x11]);
+        write_pair(&path, &[1, 1]);
+        let error = resolve(open_file(&path).expect("a file")).map(drop).expect_err("a scale is missing");
+        assert!(error.to_string().contains("do not fit"), "{error}");
+    }
 
     #[test]
     fn neighbours_become_halves() {

@@ -118,3 +118,28 @@ fn tensor(heads: &Heads, target: &Target, tensor: Tensor) -> Result<Vec<Recipe>,
     let values = part_of_heads(target.sibling("attn_v_b"), nope_dim, head_dim - nope_dim);
     Ok(vec![Recipe::rename(target.sibling("attn_k_b"), keys), values])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FAMILY, Heads};
+    use crate::tensor::Tensor;
+
+    #[test]
+    fn what_makes_keys_and_values_is_parted() {
+        // Two heads, each of two rows for keys and one for values, of a latent of two.
+        let heads = Heads { num_heads: 2, num_kv_heads: 2, nope_dim: 2 };
+        let name = "model.layers.0.self_attn.kv_b_proj.weight";
+        let tensor = |rows: usize| Tensor::of_values(name, vec![rows, 2], (0..2 * rows).map(|i| i as f32).collect());
+        let recipes = FAMILY[0].recipes(&heads, [tensor(6)].into_iter()).expect("two parts");
+        let [keys, values] = recipes.as_slice() else { panic!("{} tensors", recipes.len()) };
+        let read = |recipe: &super::Recipe| {
+            let mut out = vec![0.0; recipe.shape.iter().product()];
+            recipe.read(0, &mut out).expect("rows");
+            (recipe.name.clone(), recipe.shape.clone(), out)
+        };
+        let expected = vec![0., 2., 1., 3., 6., 8., 7., 9.];
+        assert_eq!(read(keys), ("blk.0.attn_k_b.weight".to_owned(), vec![2, 2, 2], expected));
+        assert_eq!(read(values), ("blk.0.attn_v_b.weight".to_owned(), vec![2, 1, 2], vec![4., 5., 10., 11.]));
+        assert!(FAMILY[0].recipes(&heads, [tensor(4)].into_iter()).is_err(), "nothing is left for values");
+    }
+}
