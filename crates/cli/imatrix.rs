@@ -13,7 +13,6 @@ use exec::{Executor, SeqStep, StepPlan};
 use gguf::{Gguf, TensorInfo};
 use quant::Activations;
 use quantize::{Collector, Origin};
-use text::{EncodeOptions, Tokenizer};
 use types::{BLOCK_SIZE, SeqId, TokenId};
 
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
     logging::{self, LogFormat},
     numbers::thousands,
     progress::ChunkBar,
+    text_chunks::{self, Cut},
 };
 
 /// What to compute.
@@ -58,7 +58,9 @@ pub(crate) fn run(args: &ImatrixArgs) -> anyhow::Result<()> {
     ensure!(args.overwrite || !args.output.exists(), "`{}` exists; pass --overwrite", args.output.display());
     let gguf = Gguf::open(&args.model).with_context(|| format!("cannot load `{}`", args.model.display()))?;
     let gguf = Arc::new(gguf);
-    let chunks = chunks(args, &gguf)?;
+    let size = args.ctx_size as usize;
+    let cut = Cut { size, limit: args.chunks, parse_special: args.parse_special };
+    let chunks = text_chunks::read(&args.file, &gguf, cut)?;
     let collector = Arc::new(Mutex::new(Collector::default()));
     let mut executor = executor(args, &gguf)?;
     executor.observe_inputs(Box::new(Observer { gguf, collector: Arc::clone(&collector) }));
@@ -85,27 +87,6 @@ fn summary(collector: &Collector, num_chunks: usize, output: &Path) -> anyhow::R
     }
     let (tensors, path) = (collector.len(), output.display());
     write_out(&format!("{path}: {tensors} tensors, {} chunks\n", thousands(num_chunks as u64)))
-}
-
-/// The text in chunks of `--ctx-size` tokens, each with the model's first token; what is left over at the end is dropped.
-fn chunks(args: &ImatrixArgs, gguf: &Gguf) -> anyhow::Result<Vec<Vec<TokenId>>> {
-    let name = args.file.display();
-    let bytes = std::fs::read(&args.file).with_context(|| format!("cannot read `{name}`"))?;
-    let text = String::from_utf8(bytes).with_context(|| format!("`{name}` is no UTF-8 text"))?;
-    let tokenizer = Tokenizer::from_metadata(gguf.metadata())?;
-    let options = EncodeOptions { add_special: true, parse_special: args.parse_special };
-    let tokens = tokenizer.encode(&text, options).with_context(|| format!("cannot tokenize `{name}`"))?;
-    let size = args.ctx_size as usize;
-    let num_tokens = thousands(tokens.len() as u64);
-    ensure!(tokens.len() >= size, "`{name}` has {num_tokens} tokens; expected --ctx-size ({size}) at least");
-    let limit = usize::try_from(args.chunks).unwrap_or(usize::MAX);
-    let first = tokenizer.bos().filter(|_| tokenizer.adds_bos());
-    let chunks = tokens.chunks_exact(size).take(limit).map(|tokens| {
-        let mut chunk = tokens.to_vec();
-        chunk[0] = first.unwrap_or(chunk[0]);
-        chunk
-    });
-    Ok(chunks.collect())
 }
 
 fn executor(args: &ImatrixArgs, gguf: &Arc<Gguf>) -> anyhow::Result<CpuExecutor> {

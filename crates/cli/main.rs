@@ -15,6 +15,7 @@ mod quantize;
 mod recommend;
 mod serve;
 mod source;
+mod text_chunks;
 
 use std::process::ExitCode;
 
@@ -81,21 +82,8 @@ fn main() -> ExitCode {
 /// Makes llama-server's command lines ours: `serve` is understood where no command is named, and `_` is `-` in the
 /// names of long flags.
 fn arguments(mut args: Vec<String>) -> Vec<String> {
-    const COMMANDS: &[&str] = &[
-        "serve",
-        "bench",
-        "inspect",
-        "convert",
-        "quantize",
-        "imatrix",
-        "kernels",
-        "help",
-        "-h",
-        "--help",
-        "-V",
-        "--version",
-    ];
-    if args.get(1).is_some_and(|first| !COMMANDS.contains(&first.as_str()) && first.starts_with('-')) {
+    const OF_ALL: &[&str] = &["-h", "--help", "-V", "--version"];
+    if args.get(1).is_some_and(|first| !OF_ALL.contains(&first.as_str()) && first.starts_with('-')) {
         args.insert(1, "serve".to_owned());
     }
     args.into_iter().map(|arg| dashes(&long_form(&arg))).collect()

@@ -5,17 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Args;
 use exec::{Executor, SampleSpec, SeqStep, StepPlan};
 use gguf::Gguf;
-use text::{EncodeOptions, Tokenizer};
 use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
 
 use crate::{
     device::{self, DeviceArgs, Wanted},
-    numbers::thousands,
     progress::{LoadBar, Work},
+    text_chunks::{self, Cut},
 };
 
 /// Tokens of a prompt in one step.
@@ -55,24 +54,8 @@ pub(crate) struct Predictions {
 impl TextArgs {
     /// Reads and cuts the text as the model's tokenizer does.
     pub(crate) fn chunks(&self, gguf: &Gguf) -> anyhow::Result<Chunks> {
-        let name = self.file.display();
-        let bytes = std::fs::read(&self.file).with_context(|| format!("cannot read `{name}`"))?;
-        let text = String::from_utf8(bytes).with_context(|| format!("`{name}` is no UTF-8 text"))?;
-        let tokenizer = Tokenizer::from_metadata(gguf.metadata())?;
-        let options = EncodeOptions { add_special: true, parse_special: false };
-        let tokens = tokenizer.encode(&text, options).with_context(|| format!("cannot tokenize `{name}`"))?;
-        let size = self.ctx_size as usize;
-        let found = thousands(tokens.len() as u64);
-        ensure!(tokens.len() >= size, "`{name}` has {found} tokens; expected --ctx-size ({size}) at least");
-        let first = tokenizer.bos().filter(|_| tokenizer.adds_bos());
-        let limit = usize::try_from(self.chunks).unwrap_or(usize::MAX);
-        let chunks = tokens.chunks_exact(size).take(limit).map(|tokens| {
-            let mut chunk = tokens.to_vec();
-            chunk[0] = first.unwrap_or(chunk[0]);
-            chunk
-        });
-        let chunks: Vec<_> = chunks.collect();
-        ensure!(!chunks.is_empty(), "--chunks is {}; expected 1 at least, or -1 for all", self.chunks);
+        let cut = Cut { size: self.ctx_size as usize, limit: self.chunks, parse_special: false };
+        let chunks = text_chunks::read(&self.file, gguf, cut)?;
         Ok(Chunks { chunks, batch: self.batch as usize })
     }
 

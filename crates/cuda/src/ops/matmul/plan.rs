@@ -134,22 +134,22 @@ impl TilePlan {
 
 /// Cuts the columns so that the device is busy to the end: the fewest rounds of blocks, counting what a split costs.
 pub(super) fn tile_plan(shape: &TileShape, rows: &[usize], chunks: usize, tokens: usize, limits: Limits) -> TilePlan {
-    let (whole, possible) = possible_splits(shape, rows, chunks, tokens, limits);
+    let (whole, most) = whole_plan(shape, rows, chunks, tokens, limits);
     let (places, pairs) = (whole.blocks * whole.token_tiles, chunks.div_ceil(2));
     let slots = |splits: usize| limits.slots[splits.min(MAX_CLUSTER) - 1].max(1);
     let cost = |splits: usize| (places * splits).div_ceil(slots(splits)) * (pairs.div_ceil(splits) + SPLIT_COST);
-    let splits = possible.into_iter().min_by_key(|&splits| cost(splits)).unwrap_or(1);
+    let splits = (1..=most).min_by_key(|&splits| cost(splits)).unwrap_or(1);
     whole.with_splits(splits)
 }
 
-/// The grid without splits, and into how many parts the columns may be cut.
-pub(super) fn possible_splits(
+/// The grid without splits, and into how many parts the columns may be cut at most.
+pub(super) fn whole_plan(
     shape: &TileShape,
     rows: &[usize],
     chunks: usize,
     tokens: usize,
     limits: Limits,
-) -> (TilePlan, Vec<usize>) {
+) -> (TilePlan, usize) {
     let blocks: usize = rows.iter().map(|rows| rows.div_ceil(shape.rows())).sum();
     let token_tiles = tokens.div_ceil(shape.tokens());
     let (places, pairs) = (blocks * token_tiles, chunks.div_ceil(2));
@@ -161,7 +161,7 @@ pub(super) fn possible_splits(
     // Every split has work for the warps that share its columns.
     let least = (shape.column_warps * shape.slice_chunks).div_ceil(2);
     let most = (pairs / least).min(room).max(1);
-    (TilePlan { blocks, splits: 1, token_tiles }, (1..=most).collect())
+    (TilePlan { blocks, splits: 1, token_tiles }, most)
 }
 
 /// Warps of a matrix-vector block: the number with the least time over all rounds of blocks, counting what a block costs.

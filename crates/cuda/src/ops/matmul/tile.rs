@@ -15,7 +15,7 @@ use super::{
     args::MatmulArgs,
     call::MatmulCall,
     kernels::{Products, names},
-    plan::{Limits, MAX_CLUSTER, TilePlan, TileShape, possible_splits, tile_plan, tile_shapes},
+    plan::{Limits, MAX_CLUSTER, TilePlan, TileShape, tile_plan, tile_shapes, whole_plan},
     tuning::{Product, TileChoice, Tuning, fastest},
     workspace::Workspace,
 };
@@ -92,9 +92,8 @@ impl Tiles {
         let Product { rows, cols, tokens, .. } = product;
         let shape = &self.shapes[choice.tile];
         // What is possible does not depend on how many blocks run at a time.
-        let (_, splits) =
-            possible_splits(shape, rows, cols.div_ceil(CHUNK_COLS), *tokens, self.limits([1; MAX_CLUSTER]));
-        shape.tokens() == *tokens && splits.contains(&choice.splits)
+        let (_, most) = whole_plan(shape, rows, cols.div_ceil(CHUNK_COLS), *tokens, self.limits([1; MAX_CLUSTER]));
+        shape.tokens() == *tokens && (1..=most).contains(&choice.splits)
     }
 
     /// Keeps what was measured for the next start.
@@ -120,7 +119,7 @@ impl Tiles {
         let candidates = || self.candidates(tiles, &rows, call.chunks(), call.tokens);
         let choice = self.tuning.borrow_mut().choose(product, candidates, first);
         let tile = &tiles[choice.tile];
-        let (whole, _) = possible_splits(&tile.shape, &rows, call.chunks(), call.tokens, self.limits(tile.slots));
+        let (whole, _) = whole_plan(&tile.shape, &rows, call.chunks(), call.tokens, self.limits(tile.slots));
         TileLaunch { tile, plan: whole.with_splits(choice.splits) }
     }
 
@@ -209,11 +208,11 @@ impl Tiles {
         let wanted = self.kernel_tokens(tokens);
         let mut found = vec![self.modelled((tiles, self.default_tile(tokens)), rows, chunks, tokens)];
         for (tile, Tile { shape, slots, .. }) in tiles.iter().enumerate().filter(|(_, t)| t.shape.tokens() == wanted) {
-            let (_, possible) = possible_splits(shape, rows, chunks, tokens, self.limits(*slots));
+            let (_, most) = whole_plan(shape, rows, chunks, tokens, self.limits(*slots));
             let model = self.modelled((tiles, tile), rows, chunks, tokens).splits;
             for splits in [model, model / 2, model * 2, model / 4, model * 4, 3, 5, 6, 7] {
                 let choice = TileChoice { tile, splits };
-                if possible.contains(&splits) && !found.contains(&choice) {
+                if (1..=most).contains(&splits) && !found.contains(&choice) {
                     found.push(choice);
                 }
             }
