@@ -73,10 +73,19 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes in one line. Many errors name their cause themselves: it is not said twice.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        text if text.ends_with(&cause) => text.to_owned(),
+        text => format!("{text}: {cause}"),
+    })
 }
 
 /// Makes llama-server's command lines ours: `serve` is understood where no command is named, and `_` is `-` in the
@@ -132,7 +141,19 @@ fn dashes(arg: &str) -> String {
 mod tests {
     use clap::CommandFactory;
 
-    use super::{Cli, arguments};
+    use anyhow::Context;
+
+    use super::{Cli, arguments, message};
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let missing = || std::io::Error::other("no such file");
+        let named = gguf::GgufError::Io { path: "a".into(), source: missing() };
+        let error = Err::<(), _>(named).context("cannot load `a`").unwrap_err();
+        assert_eq!(message(&error), "cannot load `a`: cannot read `a`: no such file");
+        let error = Err::<(), _>(missing()).context("cannot load `a`").unwrap_err();
+        assert_eq!(message(&error), "cannot load `a`: no such file");
+    }
 
     fn words(line: &str) -> Vec<String> {
         line.split(' ').map(str::to_owned).collect()
