@@ -96,7 +96,10 @@ fn recommend_names_a_mix_that_fits_and_the_commands_for_it() {
         output(&["recommend", &file, "--vram", "8G", "--users", "4", "--ctx", "64", "--strategy", "minimal", "--json"]);
     let json: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!((&json["speeds"], &json["recommended"]["weights"]), (&"predicted".into(), &"F16".into()));
+    assert!(json["loss_source"].as_str().is_some_and(|source| source.contains("WikiText-2")), "{json}");
     let own = &json["candidates"][0];
+    // No layer has a window: 4 users of 64 tokens take 256 tokens' keys and values.
+    assert_eq!(own["kv_bytes_needed"].as_u64(), own["kv_bytes_per_token"].as_u64().map(|n| 256 * n), "{own}");
     let size = std::fs::metadata(&file).expect("the file").len();
     let file_bytes = own["file_bytes"].as_u64().expect("a number");
     assert!(file_bytes < size && own["weight_bytes"].as_u64() >= Some(file_bytes / 2), "{own}");

@@ -4,6 +4,7 @@ mod gpu;
 mod mix;
 mod plan;
 mod report;
+mod room;
 mod shape;
 mod speed;
 

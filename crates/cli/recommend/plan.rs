@@ -1,23 +1,17 @@
 //! Which mixes and KV types fit, and which of them to take.
 
 use clap::ValueEnum;
-use cuda::{CudaOptions, KvType};
+use cuda::KvType;
 use gguf::Gguf;
 use types::BLOCK_SIZE;
 
 use super::{
     gpu::Gpu,
     mix::{MIXES, Mix},
+    room::Room,
     shape::{Shape, Weights},
     speed::Speed,
 };
-
-/// Tokens of a step, as `serve` has it by default.
-const STEP_TOKENS: usize = 512;
-/// What cuBLAS takes, and weights unpacked for it; counted by the GPU's machine itself where this is that machine.
-const LIBRARY_BYTES: u64 = 288 << 20;
-/// Contexts are rounded down to this.
-const CONTEXT_STEP: usize = 256;
 
 /// How much quality to give for size and speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,6 +73,10 @@ pub(crate) struct Sizes {
     pub(crate) workspace_bytes: u64,
     /// Memory that keys and values can take; 0 where weights and workspace do not fit.
     pub(crate) kv_bytes: u64,
+    /// What they take for the users and the context that were asked for (or found): layers with a window keep no more
+    /// than the window.
+    pub(crate) kv_bytes_needed: u64,
+    /// Of one token in all layers.
     pub(crate) kv_bytes_per_token: u64,
     /// Users with the context that was asked for.
     pub(crate) max_users: usize,
@@ -135,28 +133,19 @@ pub(crate) fn candidates(gguf: &Gguf, shape: &Shape, own: &str, wanted: &Wanted)
 fn sizes(shape: &Shape, weights: Weights, kv_type: KvType, wanted: &Wanted) -> Result<Sizes, String> {
     let block_bytes = shape.kv_block_bytes(kv_type)?;
     let own_context = shape.spec.max_positions().unwrap_or(shape.spec.context_length).min(shape.spec.context_length);
-    let options = CudaOptions {
-        max_num_seqs: wanted.users,
-        max_num_batched_tokens: STEP_TOKENS,
-        max_model_len: if wanted.fit_context { own_context } else { wanted.context },
-        kv_type,
-        ..CudaOptions::default()
-    };
-    let workspace = cuda::workspace_bytes(&shape.spec, &options, wanted.gpu.num_sms).map_err(|e| e.to_string())?;
-    let workspace_bytes = workspace as u64 + if wanted.is_present { 0 } else { LIBRARY_BYTES };
+    let room = Room { spec: &shape.spec, weight_bytes: weights.device_bytes, kv_type, wanted };
+    let max_context = room.max_context(wanted.users, own_context);
+    let context = if wanted.fit_context { max_context.max(BLOCK_SIZE) } else { wanted.context };
+    let workspace_bytes = room.workspace_bytes(wanted.users, context).map_err(|e| e.to_string())?;
     let fixed = weights.device_bytes + workspace_bytes + wanted.margin_bytes;
-    let kv_bytes = wanted.gpu.free_bytes.saturating_sub(fixed);
-    let num_blocks = (kv_bytes / block_bytes.max(1)) as usize;
-    let context_blocks = wanted.context.div_ceil(BLOCK_SIZE).max(1);
-    let max_context = (num_blocks / wanted.users * BLOCK_SIZE).min(own_context);
-    let context = if wanted.fit_context { max_context } else { wanted.context };
     Ok(Sizes {
         weights,
         workspace_bytes,
-        kv_bytes,
+        kv_bytes: wanted.gpu.free_bytes.saturating_sub(fixed),
+        kv_bytes_needed: room.kv_bytes(wanted.users, context).map_err(|e| e.to_string())?,
         kv_bytes_per_token: block_bytes / BLOCK_SIZE as u64,
-        max_users: num_blocks / context_blocks,
-        max_context: if max_context > CONTEXT_STEP { max_context / CONTEXT_STEP * CONTEXT_STEP } else { max_context },
+        max_users: room.max_users(wanted.context),
+        max_context,
         speed: Speed::predict(&wanted.gpu, shape, weights, (block_bytes, context), wanted.users),
     })
 }
@@ -181,10 +170,10 @@ pub(crate) fn choose<'a>(candidates: &'a [Candidate], wanted: &Wanted) -> Option
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, path::Path};
+    use std::path::Path;
 
     use cuda::KvType;
-    use gguf::{Builder, GgmlType, Gguf, Value};
+    use gguf::{GgmlType, Gguf, Metadata, NewTensor, Value};
 
     use super::{
         super::gpu::{Gpu, GpuName},
@@ -192,53 +181,35 @@ mod tests {
     };
     use crate::recommend::shape::Shape;
 
-    /// Llama 3.1 8B in f16, without its weights: a file whose data is a hole.
+    /// Llama 3.1 8B in f16, without its weights.
     fn llama_8b() -> (Gguf, Shape) {
-        let mut file = Builder::new()
-            .value("general.architecture", Value::String("llama".into()))
-            .value("llama.attention.layer_norm_rms_epsilon", Value::Float(1e-5));
-        let sizes = [
+        let mut metadata = Metadata::default();
+        metadata.insert("general.architecture", Value::String("llama".into()));
+        metadata.insert("llama.attention.layer_norm_rms_epsilon", Value::Float(1e-5));
+        for (name, size) in [
             ("embedding_length", 4096),
             ("block_count", 32),
             ("feed_forward_length", 14336),
             ("context_length", 131_072),
             ("attention.head_count", 32),
             ("attention.head_count_kv", 8),
-        ];
-        for (name, size) in sizes {
-            file = file.value(&format!("llama.{name}"), Value::Uint(size));
+        ] {
+            metadata.insert(format!("llama.{name}"), Value::Uint(size));
         }
-        let tensors = llama_8b_tensors();
-        for (name, shape, ggml_type) in &tensors {
-            file = file.tensor(name, shape, *ggml_type, Vec::new());
-        }
-        let mut bytes = file.build();
-        let mut end = 0_u64;
-        for (name, shape, ggml_type) in &tensors {
-            let entry = [&(name.len() as u64).to_le_bytes(), name.as_bytes()].concat();
-            let at = bytes.windows(entry.len()).position(|window| window == entry).unwrap();
-            // Behind the name: the number of dimensions, the dimensions, the type.
-            let offset_at = at + entry.len() + 4 + 8 * shape.len() + 4;
-            bytes[offset_at..offset_at + 8].copy_from_slice(&end.to_le_bytes());
-            let rows: usize = shape[1..].iter().product();
-            end += (ggml_type.row_bytes(shape[0] as u64).unwrap() * rows as u64).next_multiple_of(32);
-        }
-        let holes = tempfile::NamedTempFile::new().unwrap();
-        holes.as_file().write_all(&bytes).unwrap();
-        holes.as_file().set_len(bytes.len() as u64 + end).unwrap();
-        let gguf = Gguf::open(holes.path()).unwrap();
+        let gguf = Gguf::describe(metadata, &llama_8b_tensors()).unwrap();
         let shape = Shape::of(&gguf).unwrap();
         (gguf, shape)
     }
 
-    fn llama_8b_tensors() -> Vec<(String, Vec<usize>, GgmlType)> {
-        let matrix = |name: String, cols: usize, rows: usize| (name, vec![cols, rows], GgmlType::F16);
-        let vector = |name: String| (name, vec![4096], GgmlType::F32);
+    fn llama_8b_tensors() -> Vec<NewTensor> {
+        let tensor = |name: String, shape: &[usize], ggml_type| NewTensor { name, shape: shape.to_vec(), ggml_type };
+        let matrix = |name: String, cols: usize, rows: usize| tensor(name, &[cols, rows], GgmlType::F16);
+        let vector = |name: String| tensor(name, &[4096], GgmlType::F32);
         let mut tensors = vec![
             matrix("token_embd.weight".into(), 4096, 128_256),
             matrix("output.weight".into(), 4096, 128_256),
             vector("output_norm.weight".into()),
-            ("rope_freqs.weight".into(), vec![64], GgmlType::F32),
+            tensor("rope_freqs.weight".into(), &[64], GgmlType::F32),
         ];
         for i in 0..32 {
             let name = |kind: &str| format!("blk.{i}.{kind}.weight");
@@ -297,10 +268,9 @@ mod tests {
             let gguf = Gguf::open(&path).unwrap();
             // Encoders, and architectures that are not served.
             let Ok(shape) = Shape::of(&gguf) else { continue };
-            let all = candidates(&gguf, &shape, "own", &wanted(GpuName::T4, 2, 64, Strategy::Balanced));
             assert_eq!(shape.file_bytes(&shape.types()), gguf.weight_bytes(), "{}", path.display());
-            match &all[0].sizes {
-                Ok(sizes) => assert_eq!(sizes.weights.file_bytes, gguf.weight_bytes(), "{}", path.display()),
+            match shape.weights(&shape.types()) {
+                Ok(weights) => assert_eq!(weights.file_bytes, gguf.weight_bytes(), "{}", path.display()),
                 Err(reason) => assert!(!reason.is_empty()),
             }
             num_models += 1;

@@ -9,6 +9,9 @@ use serde_json::{Value as Json, json};
 use super::plan::{Candidate, Sizes, Wanted};
 use crate::numbers::{bytes, parameters, thousands};
 
+/// What losses are.
+const LOSS_SOURCE: &str = "rise of the perplexity of Llama 3 8B on WikiText-2 (llama.cpp's scoreboard)";
+
 /// Everything there is to tell.
 pub(crate) struct Report<'a> {
     pub(crate) path: &'a Path,
@@ -45,6 +48,7 @@ impl Report<'_> {
             "file".to_owned(),
             "on the GPU".to_owned(),
             "for KV".to_owned(),
+            "KV takes".to_owned(),
             format!("users at {}", thousands(*context as u64)),
             format!("context for {users}"),
             "tok/s, 1".to_owned(),
@@ -58,7 +62,7 @@ impl Report<'_> {
         for candidate in self.candidates {
             table.add_row(self.row(candidate));
         }
-        for i in 2..11 {
+        for i in 2..12 {
             if let Some(column) = table.column_mut(i) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -71,13 +75,14 @@ impl Report<'_> {
         let mut row = vec![candidate.name.clone(), candidate.kv_type.name().to_owned()];
         match &candidate.sizes {
             Ok(sizes) => {
-                let Sizes { weights, kv_bytes, max_users, max_context, speed, .. } = *sizes;
+                let Sizes { weights, kv_bytes, kv_bytes_needed, max_users, max_context, speed, .. } = *sizes;
                 let whole = |x: f64| thousands(x.round() as u64);
-                row.extend([bytes(weights.file_bytes), bytes(weights.device_bytes), bytes(kv_bytes)]);
+                row.extend([bytes(weights.file_bytes), bytes(weights.device_bytes)]);
+                row.extend([bytes(kv_bytes), bytes(kv_bytes_needed)]);
                 row.extend([thousands(max_users as u64), thousands(max_context as u64)]);
                 row.extend([whole(speed.decode_one), whole(speed.decode_all), whole(speed.prompt), loss]);
             }
-            Err(_) => row.extend(["", "", "", "", "", "", "", "", &loss].map(str::to_owned)),
+            Err(_) => row.extend(["", "", "", "", "", "", "", "", "", &loss].map(str::to_owned)),
         }
         row.push(self.verdict(candidate).to_owned());
         row
@@ -95,9 +100,8 @@ impl Report<'_> {
 
     fn notes(&self) -> String {
         let mut notes = vec![
-            "Speeds are predicted from bytes and operations, not measured. The loss is the rise of the perplexity of Llama 3 8B"
-                .to_owned(),
-            "on WikiText-2 (llama.cpp's scoreboard); small models lose more, large ones less.".to_owned(),
+            "Speeds are predicted from bytes and operations, not measured. The loss is the".to_owned(),
+            format!("{LOSS_SOURCE}; small models lose more, large ones less."),
         ];
         let mut refused: Vec<(&str, &str)> = Vec::new();
         for candidate in self.candidates {
@@ -176,6 +180,7 @@ impl Report<'_> {
             "context": context,
             "strategy": format!("{strategy:?}").to_lowercase(),
             "speeds": "predicted",
+            "loss_source": LOSS_SOURCE,
             "candidates": candidates,
             "recommended": self.chosen.map(|chosen| json!({
                 "weights": chosen.name,
@@ -201,6 +206,7 @@ impl Report<'_> {
             object["weight_bytes"] = json!(sizes.weights.device_bytes);
             object["workspace_bytes"] = json!(sizes.workspace_bytes);
             object["kv_bytes"] = json!(sizes.kv_bytes);
+            object["kv_bytes_needed"] = json!(sizes.kv_bytes_needed);
             object["kv_bytes_per_token"] = json!(sizes.kv_bytes_per_token);
             object["max_users"] = json!(sizes.max_users);
             object["max_context"] = json!(sizes.max_context);

@@ -1,15 +1,15 @@
 //! A model without its weights: what bytes and speeds follow from.
 
 use cuda::{KvType, kv_cache::KvLayout, repack::PlaneLayout};
-use gguf::{GgmlType, Gguf};
+use gguf::{GgmlType, Gguf, Metadata, NewTensor, TensorInfo};
 use model::{DecoderSpec, Ffn, Mask};
 use types::BLOCK_SIZE;
 
 /// Shapes of the tensors, and how they compute.
 pub(crate) struct Shape {
     pub(crate) spec: DecoderSpec,
-    /// Names, dimensions (columns first) and types in the file.
-    pub(crate) tensors: Vec<(String, Vec<usize>, GgmlType)>,
+    /// Those of the file.
+    tensors: Vec<NewTensor>,
 }
 
 /// What a choice of types makes of the weights.
@@ -29,21 +29,22 @@ impl Shape {
     pub(crate) fn of(gguf: &Gguf) -> anyhow::Result<Self> {
         let spec = model::decoder_spec(gguf)?;
         model::resolve_weights(&spec, gguf)?;
-        let tensors = gguf.tensors().iter().map(|t| (t.name.clone(), t.shape.clone(), t.ggml_type)).collect();
-        Ok(Self { spec, tensors })
+        let tensor =
+            |t: &TensorInfo| NewTensor { name: t.name.clone(), shape: t.shape.clone(), ggml_type: t.ggml_type };
+        Ok(Self { spec, tensors: gguf.tensors().iter().map(tensor).collect() })
     }
 
     pub(crate) fn num_weights(&self) -> u64 {
-        self.tensors.iter().map(|(_, shape, _)| count(shape)).sum()
+        self.tensors.iter().map(|t| count(&t.shape)).sum()
     }
 
     /// Bytes of a file with these types.
     pub(crate) fn file_bytes(&self, types: &[GgmlType]) -> u64 {
-        self.tensors.iter().zip(types).map(|((_, shape, _), ggml_type)| file_bytes(shape, *ggml_type)).sum()
+        self.tensors.iter().zip(types).map(|(t, ggml_type)| file_bytes(&t.shape, *ggml_type)).sum()
     }
 
     fn is_tied(&self) -> bool {
-        !self.tensors.iter().any(|(name, ..)| name == "output.weight")
+        !self.tensors.iter().any(|t| t.name == "output.weight")
     }
 
     /// Experts of a layer, and how many of them a token passes.
@@ -62,9 +63,9 @@ impl Shape {
     /// Weights that a token is multiplied with: without the embedding table, which is only looked up, and with the
     /// experts that it passes.
     pub(crate) fn active_weights(&self) -> f64 {
-        let weights = self.tensors.iter().filter(|(name, ..)| self.is_multiplied(name)).map(|(_, shape, _)| {
-            let share = if shape.len() > 2 { self.experts_passed(1) } else { 1.0 };
-            share * count(shape) as f64
+        let weights = self.tensors.iter().filter(|t| self.is_multiplied(&t.name)).map(|t| {
+            let share = if t.shape.len() > 2 { self.experts_passed(1) } else { 1.0 };
+            share * count(&t.shape) as f64
         });
         weights.sum()
     }
@@ -75,7 +76,7 @@ impl Shape {
 
     /// Types of the tensors in the file.
     pub(crate) fn types(&self) -> Vec<GgmlType> {
-        self.tensors.iter().map(|(.., ggml_type)| *ggml_type).collect()
+        self.tensors.iter().map(|t| t.ggml_type).collect()
     }
 
     /// The weights with these types, in the order of the tensors.
@@ -83,14 +84,16 @@ impl Shape {
     /// # Errors
     /// Why the GPU cannot hold them.
     pub(crate) fn weights(&self, types: &[GgmlType]) -> Result<Weights, String> {
-        let mut sum = Weights { file_bytes: 0, device_bytes: 0, dense_bytes: 0, expert_bytes: 0 };
-        for ((name, shape, _), ggml_type) in self.tensors.iter().zip(types) {
-            sum.file_bytes += file_bytes(shape, *ggml_type);
-            let device = device_bytes(shape, *ggml_type)?;
-            sum.device_bytes += device;
-            match shape.len() {
+        let retyped = |(t, ggml_type): (&NewTensor, &GgmlType)| NewTensor { ggml_type: *ggml_type, ..t.clone() };
+        let tensors: Vec<NewTensor> = self.tensors.iter().zip(types).map(retyped).collect();
+        let file = Gguf::describe(Metadata::default(), &tensors).map_err(|error| error.to_string())?;
+        let device_bytes = cuda::weight_bytes(&self.spec, &file).map_err(|error| error.to_string())? as u64;
+        let mut sum = Weights { file_bytes: file.weight_bytes(), device_bytes, dense_bytes: 0, expert_bytes: 0 };
+        for tensor in file.tensors() {
+            let device = device_bytes_of(&tensor.shape, tensor.ggml_type)?;
+            match tensor.shape.len() {
                 3.. => sum.expert_bytes += device,
-                _ if self.is_multiplied(name) => sum.dense_bytes += device,
+                _ if self.is_multiplied(&tensor.name) => sum.dense_bytes += device,
                 _ => {}
             }
         }
@@ -132,8 +135,8 @@ fn file_bytes(shape: &[usize], ggml_type: GgmlType) -> u64 {
     ggml_type.row_bytes(cols).unwrap_or(0) * rows
 }
 
-/// What the GPU makes of a tensor; vectors are floats there.
-fn device_bytes(shape: &[usize], ggml_type: GgmlType) -> Result<u64, String> {
+/// What the GPU makes of a tensor, for the speed of reading it; vectors are floats there.
+fn device_bytes_of(shape: &[usize], ggml_type: GgmlType) -> Result<u64, String> {
     match shape {
         [] | [_] => Ok(4 * count(shape)),
         [cols, rows @ ..] => {

@@ -9,64 +9,22 @@ use exec::{
 use gguf::Gguf;
 use model::DecoderSpec;
 use sampling::Sampler;
-use types::BLOCK_SIZE;
 
 use crate::{
     CudaOptions,
     bandwidth::copy_bandwidth,
-    batch::{Batch, BatchLayout, BatchLimits, CHANGE_WORDS, Padding},
-    buffers::Sizes,
+    batch::{Batch, CHANGE_WORDS, Padding},
     error::CudaError,
     forward::{AttentionShape, Forward, StepShape},
     gpu::Gpu,
     graphs::{DecodeGraphs, decode_shape},
     kv_cache::{KvCache, KvLayout},
-    memory_plan::Demand,
+    memory_plan::{DeviceMemory, MemoryPlan, MemorySplit, step_sizes},
     ops::attention::AttentionPlan,
     profile::{decode_plan, profile},
     steps::{MAX_IN_FLIGHT, Step, Steps},
-    supported,
-    weights::{Model, device_bytes},
+    weights::{Model, weight_bytes},
 };
-
-/// What the driver takes for contexts, modules and graphs, beside our own buffers.
-const DRIVER_BYTES: usize = 128 << 20;
-
-/// How the device's memory is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemorySplit {
-    /// The weights.
-    pub weight_bytes: usize,
-    /// Buffers of a step and libraries.
-    pub workspace_bytes: usize,
-    /// The KV pool.
-    pub kv_bytes: usize,
-    /// Keys and values of one token.
-    pub kv_bytes_per_token: usize,
-}
-
-/// What the largest step needs.
-fn step_sizes(spec: &DecoderSpec, options: &CudaOptions) -> (BatchLayout, Sizes) {
-    let limits = BatchLimits {
-        max_tokens: options.max_num_batched_tokens,
-        max_seqs: options.max_num_seqs,
-        blocks_per_seq: options.blocks_per_seq(),
-        tile_tokens: AttentionPlan::tile_tokens(spec),
-        num_pools: spec.kv_layers().windows.len(),
-    };
-    let sizes = Sizes::new(spec, limits.max_tokens.max(limits.max_seqs), limits.max_seqs);
-    (BatchLayout::new(limits), sizes)
-}
-
-/// Bytes that a model takes beside its weights, keys and values on a device with `num_sms` multiprocessors: activations,
-/// logits, metadata, libraries and graphs. Needs no device.
-///
-/// # Errors
-/// [`CudaError::Unsupported`] when the model cannot run on a GPU.
-pub fn workspace_bytes(spec: &DecoderSpec, options: &CudaOptions, num_sms: usize) -> Result<usize, CudaError> {
-    let (layout, sizes) = step_sizes(spec, options);
-    Ok(Forward::num_bytes(num_sms, spec, &layout, &sizes)? + DRIVER_BYTES)
-}
 
 /// Computes steps on a GPU. `launch` queues the work, `collect` waits for it.
 pub struct CudaExecutor {
@@ -91,31 +49,14 @@ impl CudaExecutor {
         options.validate()?;
         let gpu = Gpu::open(options.ordinal)?;
         let spec = model::decoder_spec(gguf)?;
-        supported::check(&spec)?;
-        let kv_layout = KvLayout::new(&spec, options.kv_type)?;
         let tile_tokens = AttentionPlan::tile_tokens(&spec);
-        let (layout, sizes) = step_sizes(&spec, &options);
-        let pools =
-            |num_blocks: usize| kv_layout.pools(num_blocks, (options.max_num_seqs, options.max_num_batched_tokens));
-        let demand = Demand {
-            free_bytes: gpu.device.memory()?.0,
-            margin_bytes: options.margin_bytes,
-            weight_bytes: device_bytes(&spec, gguf)?,
-            workspace_bytes: workspace_bytes(&spec, &options, gpu.device.info().num_sms as usize)?,
-            kv_bytes: &|num_blocks| kv_layout.num_bytes(pools(num_blocks)),
-            num_blocks: options.num_blocks,
-            max_blocks: options.max_useful_blocks(),
-        };
+        let device = DeviceMemory { free_bytes: gpu.device.memory()?.0, num_sms: gpu.device.info().num_sms as usize };
         // Before anything is loaded: a model that does not fit is refused at once.
-        let pools = pools(demand.num_blocks()?);
+        let MemoryPlan { split: memory, pools } = MemoryPlan::new(&spec, &options, weight_bytes(&spec, gguf)?, device)?;
+        let (layout, sizes) = step_sizes(&spec, &options);
+        let kv_layout = KvLayout::new(&spec, options.kv_type)?;
         let copy_bandwidth = copy_bandwidth(&gpu.device)?;
         let model = Model::load(&gpu, gguf, spec, progress)?;
-        let memory = MemorySplit {
-            weight_bytes: demand.weight_bytes,
-            workspace_bytes: demand.workspace_bytes,
-            kv_bytes: kv_layout.num_bytes(pools),
-            kv_bytes_per_token: kv_layout.block_bytes() / BLOCK_SIZE,
-        };
         let cache = KvCache::new(&gpu.device, kv_layout, pools)?;
         let capacity = options.capacity(&model.spec, pools);
         let forward = Forward::new(&gpu, model, cache, (layout, &options), &sizes)?;

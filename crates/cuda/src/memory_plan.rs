@@ -1,8 +1,110 @@
 //! How the device's memory is split: weights and workspace first, the KV pool takes what is left.
 
+use model::DecoderSpec;
 use types::{BLOCK_SIZE, KvPools};
 
-use crate::{CudaError, options::MAX_BLOCKS};
+use crate::{
+    CudaError, CudaOptions,
+    batch::{BatchLayout, BatchLimits},
+    buffers::Sizes,
+    forward::Forward,
+    kv_cache::KvLayout,
+    ops::attention::AttentionPlan,
+    options::MAX_BLOCKS,
+    supported,
+};
+
+/// What the driver takes for contexts, modules and graphs, beside our own buffers.
+const DRIVER_BYTES: usize = 128 << 20;
+
+/// A device, as far as a plan asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Free memory before anything is taken.
+    pub free_bytes: usize,
+    /// Multiprocessors: the workspace grows with them.
+    pub num_sms: usize,
+}
+
+/// How the device's memory is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemorySplit {
+    /// The weights.
+    pub weight_bytes: usize,
+    /// Buffers of a step and libraries.
+    pub workspace_bytes: usize,
+    /// The KV pools.
+    pub kv_bytes: usize,
+    /// Keys and values of one token in all layers.
+    pub kv_bytes_per_token: usize,
+}
+
+/// What an executor takes of a device's memory: decided before anything is loaded, and without a device for whoever asks
+/// what would fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// The shares.
+    pub split: MemorySplit,
+    /// The pools of KV blocks.
+    pub pools: KvPools,
+}
+
+impl MemoryPlan {
+    /// The plan for a model whose weights take `weight_bytes` ([`crate::weight_bytes`]).
+    ///
+    /// # Errors
+    /// [`CudaError::Unsupported`] when the model cannot run on a GPU or does not fit; says then what would.
+    pub fn new(
+        spec: &DecoderSpec,
+        options: &CudaOptions,
+        weight_bytes: usize,
+        device: DeviceMemory,
+    ) -> Result<Self, CudaError> {
+        let layout = KvLayout::new(spec, options.kv_type)?;
+        let pools = |num_blocks| layout.pools(num_blocks, (options.max_num_seqs, options.max_num_batched_tokens));
+        let demand = Demand {
+            free_bytes: device.free_bytes,
+            margin_bytes: options.margin_bytes,
+            weight_bytes,
+            workspace_bytes: workspace_bytes(spec, options, device.num_sms)?,
+            kv_bytes: &|num_blocks| layout.num_bytes(pools(num_blocks)),
+            num_blocks: options.num_blocks,
+            max_blocks: options.max_useful_blocks(),
+        };
+        let pools = pools(demand.num_blocks()?);
+        let split = MemorySplit {
+            weight_bytes,
+            workspace_bytes: demand.workspace_bytes,
+            kv_bytes: layout.num_bytes(pools),
+            kv_bytes_per_token: layout.block_bytes() / BLOCK_SIZE,
+        };
+        Ok(Self { split, pools })
+    }
+}
+
+/// What the largest step needs.
+pub(crate) fn step_sizes(spec: &DecoderSpec, options: &CudaOptions) -> (BatchLayout, Sizes) {
+    let limits = BatchLimits {
+        max_tokens: options.max_num_batched_tokens,
+        max_seqs: options.max_num_seqs,
+        blocks_per_seq: options.blocks_per_seq(),
+        tile_tokens: AttentionPlan::tile_tokens(spec),
+        num_pools: spec.kv_layers().windows.len(),
+    };
+    let sizes = Sizes::new(spec, limits.max_tokens.max(limits.max_seqs), limits.max_seqs);
+    (BatchLayout::new(limits), sizes)
+}
+
+/// Bytes that a model takes beside its weights, keys and values on a device with `num_sms` multiprocessors: activations,
+/// logits, metadata, libraries and graphs. Needs no device.
+///
+/// # Errors
+/// [`CudaError::Unsupported`] when the model cannot run on a GPU.
+pub fn workspace_bytes(spec: &DecoderSpec, options: &CudaOptions, num_sms: usize) -> Result<usize, CudaError> {
+    supported::check(spec)?;
+    let (layout, sizes) = step_sizes(spec, options);
+    Ok(Forward::num_bytes(num_sms, spec, &layout, &sizes)? + DRIVER_BYTES)
+}
 
 /// What has to fit, in bytes.
 #[derive(Clone, Copy)]
@@ -31,12 +133,15 @@ impl Demand<'_> {
     pub(crate) fn num_blocks(&self) -> Result<usize, CudaError> {
         let fixed = self.margin_bytes + self.weight_bytes + self.workspace_bytes;
         let left = self.free_bytes.saturating_sub(fixed);
-        let fitting = KvPools::largest_fitting(MAX_BLOCKS, left, self.kv_bytes);
         let wanted = self.num_blocks.unwrap_or(1);
-        if self.free_bytes < fixed || fitting < wanted {
-            return Err(CudaError::Unsupported(self.explain(fixed, fitting, wanted)));
+        if self.free_bytes < fixed || wanted > MAX_BLOCKS || (self.kv_bytes)(wanted) > left {
+            return Err(CudaError::Unsupported(self.explain(fixed, self.fitting(left), wanted)));
         }
-        Ok(self.num_blocks.unwrap_or(fitting.min(self.max_blocks)))
+        Ok(self.num_blocks.unwrap_or_else(|| self.fitting(left).min(self.max_blocks)))
+    }
+
+    fn fitting(&self, left: usize) -> usize {
+        KvPools::largest_fitting(MAX_BLOCKS, left, self.kv_bytes)
     }
 
     fn explain(&self, fixed: usize, fitting: usize, wanted: usize) -> String {

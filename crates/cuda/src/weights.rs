@@ -95,11 +95,11 @@ impl Model {
     }
 }
 
-/// Bytes that a model's weights take on the device.
+/// Bytes that a model's weights take on the device. Looks at shapes alone: the file may be one that is only described.
 ///
 /// # Errors
 /// [`CudaError::Model`] when a tensor is missing, [`CudaError::Layout`] when no kernel reads one.
-pub(crate) fn device_bytes(spec: &DecoderSpec, gguf: &Gguf) -> Result<usize, CudaError> {
+pub fn weight_bytes(spec: &DecoderSpec, gguf: &Gguf) -> Result<usize, CudaError> {
     let mut bytes = 0;
     sources(spec, gguf)?.try_map(&mut |source: Source| {
         bytes += match source.layout()? {
