@@ -5,6 +5,7 @@
 mod attention;
 mod embed;
 mod gated_act;
+mod input_sums;
 mod matmul;
 mod moe;
 mod norm;
@@ -20,6 +21,7 @@ const BENCHES: &[(&str, Run)] = &[
     ("attention", attention::run),
     ("embed", embed::run),
     ("gated_act", gated_act::run),
+    ("input_sums", input_sums::run),
     ("matmul", matmul::run),
     ("moe", moe::run),
     ("norm", norm::run),

@@ -1,27 +1,28 @@
 //! `llcuda imatrix`: computes a text with a model and notes how large the inputs of each matrix are.
 
 use std::{
-    ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use cpu::{CpuExecutor, CpuOptions, InputObserver};
 use exec::{Executor, SeqStep, StepPlan};
-use gguf::{Gguf, TensorInfo};
-use quant::Activations;
-use quantize::{Collector, Origin};
-use types::{BLOCK_SIZE, SeqId, TokenId};
+use gguf::Gguf;
+use quantize::{Origin, has_importance, write_imatrix};
+use types::{InputSums, SeqId, TokenId};
 
 use crate::{
+    device::{self, DeviceArgs, Wanted},
     inspect::write_out,
     logging::{self, LogFormat},
     numbers::thousands,
-    progress::ChunkBar,
+    progress::{ChunkBar, LoadBar, Work},
     text_chunks::{self, Cut},
 };
+
+/// Tokens of a step at most.
+const STEP_TOKENS: usize = 2048;
 
 /// What to compute.
 #[derive(Args)]
@@ -44,9 +45,8 @@ pub(crate) struct ImatrixArgs {
     /// Read control tokens in the text as such
     #[arg(long)]
     parse_special: bool,
-    /// Threads; 0 is one per core
-    #[arg(short, long, default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Replace the output if it exists
     #[arg(long)]
     overwrite: bool,
@@ -61,12 +61,17 @@ pub(crate) fn run(args: &ImatrixArgs) -> anyhow::Result<()> {
     let size = args.ctx_size as usize;
     let cut = Cut { size, limit: args.chunks, parse_special: args.parse_special };
     let chunks = text_chunks::read(&args.file, &gguf, cut)?;
-    let collector = Arc::new(Mutex::new(Collector::default()));
-    let mut executor = executor(args, &gguf)?;
-    executor.observe_inputs(Box::new(Observer { gguf, collector: Arc::clone(&collector) }));
+    let wanted = Wanted {
+        num_seqs: 1,
+        num_batched_tokens: size.min(STEP_TOKENS),
+        num_tokens: Some(size),
+        seq_tokens: Some(size),
+    };
+    let mut executor = device::load(gguf, &args.device, &wanted, &LoadBar::new(Work::Loading))?.executor;
+    executor.observe_inputs()?;
     let bar = ChunkBar::start(chunks.len());
     for chunk in &chunks {
-        compute(&mut executor, chunk)?;
+        compute(executor.as_mut(), chunk)?;
         bar.advance();
     }
     bar.finish();
@@ -75,60 +80,36 @@ pub(crate) fn run(args: &ImatrixArgs) -> anyhow::Result<()> {
         num_chunks: chunks.len() as u64,
         chunk_size: u64::from(args.ctx_size),
     };
-    let collector = collector.lock().map_err(|_| anyhow::anyhow!("a thread of the computation panicked"))?;
-    collector.write(&args.output, &origin, args.overwrite)?;
-    summary(&collector, chunks.len(), &args.output)
+    let mut sums = executor.take_input_sums()?.context("the device does not tell what matrices are multiplied with")?;
+    sums.retain(has_importance);
+    write_imatrix(&sums, &args.output, &origin, args.overwrite)?;
+    summary(&sums, chunks.len(), &args.output)
 }
 
-fn summary(collector: &Collector, num_chunks: usize, output: &Path) -> anyhow::Result<()> {
-    let (unseen, matrices) = collector.unseen();
+fn summary(sums: &InputSums, num_chunks: usize, output: &Path) -> anyhow::Result<()> {
+    let (unseen, matrices) = sums.unseen();
     if unseen > 0 {
         tracing::warn!("no token came to {unseen} of {matrices} matrices (experts); a longer text would tell more");
     }
-    let (tensors, path) = (collector.len(), output.display());
+    let (tensors, path) = (sums.len(), output.display());
     write_out(&format!("{path}: {tensors} tensors, {} chunks\n", thousands(num_chunks as u64)))
 }
 
-fn executor(args: &ImatrixArgs, gguf: &Arc<Gguf>) -> anyhow::Result<CpuExecutor> {
-    let size = args.ctx_size as usize;
-    let options = CpuOptions {
-        num_threads: args.threads,
-        num_blocks: size.div_ceil(BLOCK_SIZE),
-        max_num_batched_tokens: size,
-        max_model_len: size,
-        ..CpuOptions::default()
-    };
-    CpuExecutor::new(Arc::clone(gguf), options).context("cannot load the model on the CPU")
-}
-
 /// Computes a chunk as a sequence of its own.
-fn compute(executor: &mut CpuExecutor, chunk: &[TokenId]) -> anyhow::Result<()> {
-    let tables = executor.capacity().pools.equal_tables((0, 1), chunk.len(), chunk.len());
-    let step = SeqStep {
-        seq_id: SeqId(1),
-        tokens: chunk.iter().copied().collect(),
-        num_computed_tokens: 0,
-        block_tables: Arc::new(tables.context("the executor was made for smaller chunks")?),
-        sample: None,
-    };
-    let ticket = executor.launch(StepPlan { seqs: vec![step], finished: Vec::new() })?;
-    executor.collect(ticket)?;
-    Ok(())
-}
-
-/// Hands inputs to the collector.
-struct Observer {
-    gguf: Arc<Gguf>,
-    collector: Arc<Mutex<Collector>>,
-}
-
-impl InputObserver for Observer {
-    fn observe(&mut self, tensor: &TensorInfo, index: usize, inputs: &Activations, rows: Range<usize>) {
-        // The executor may see a part of a tensor, or cut one into heads; a file has importances for the tensors of a file.
-        let Some(whole) = self.gguf.tensor(&tensor.name) else { return };
-        let index = if whole.shape.len() > 2 { index } else { 0 };
-        if let Ok(mut collector) = self.collector.lock() {
-            collector.add(whole, index, rows.map(|row| inputs.row(row)));
-        }
+fn compute(executor: &mut dyn Executor, chunk: &[TokenId]) -> anyhow::Result<()> {
+    let capacity = executor.capacity();
+    let tables = capacity.pools.equal_tables((0, 1), chunk.len(), capacity.max_num_batched_tokens);
+    let block_tables = Arc::new(tables.context("the executor was made for smaller chunks")?);
+    for (i, tokens) in chunk.chunks(capacity.max_num_batched_tokens).enumerate() {
+        let step = SeqStep {
+            seq_id: SeqId(1),
+            tokens: tokens.iter().copied().collect(),
+            num_computed_tokens: i * capacity.max_num_batched_tokens,
+            block_tables: Arc::clone(&block_tables),
+            sample: None,
+        };
+        let ticket = executor.launch(StepPlan { seqs: vec![step], finished: Vec::new() })?;
+        executor.collect(ticket)?;
     }
+    Ok(())
 }

@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kvcache", &["types"]),
     ("scheduler", &["kvcache", "exec", "sampling", "types"]),
     ("engine", &["scheduler", "exec", "types"]),
-    ("quantize", &["gguf", "quant"]),
+    ("quantize", &["gguf", "quant", "types"]),
     ("model", &["gguf", "quant"]),
     ("cpu", &["model", "exec", "sampling", "gguf", "quant", "types"]),
     ("cuda", &["model", "exec", "sampling", "gguf", "quant", "types"]),

@@ -6,9 +6,10 @@ use exec::{Capacity, ExecError, Executor, SeqOutput, StepOutput, StepPlan, Ticke
 use gguf::Gguf;
 use model::DecoderSpec;
 use quant::Isa;
+use types::InputSums;
 
 use crate::{
-    CpuError, CpuOptions, InputObserver,
+    CpuError, CpuOptions,
     batch::Batch,
     forward::Forward,
     kv_cache::KvCache,
@@ -42,17 +43,12 @@ impl CpuExecutor {
             pool: ThreadPool::new(num_threads)?,
             isa: options.isa,
             precision: options.precision,
-            observer: None,
+            input_sums: None,
         };
         let cache = KvCache::new(&model.spec, options.kv_type, capacity.pools)?;
         let forward = Forward::new(&model, compute, cache, options.max_model_len);
         let (isa, batch) = (options.isa, Batch::new(capacity.pools.len()));
         Ok(Self { model, forward, batch, capacity, num_threads, isa, num_launched: 0, output: None })
-    }
-
-    /// Shows the inputs of all matrices to an observer from now on; steps become a little slower.
-    pub fn observe_inputs(&mut self, observer: Box<dyn InputObserver>) {
-        self.forward.observe_inputs(observer);
     }
 
     /// The model, as data.
@@ -99,5 +95,14 @@ impl Executor for CpuExecutor {
     fn collect(&mut self, ticket: Ticket) -> Result<StepOutput, ExecError> {
         assert_eq!(ticket.0, self.num_launched, "tickets are collected in the order of their launch");
         Ok(self.output.take().expect("a ticket is given out for each launched step"))
+    }
+
+    fn observe_inputs(&mut self) -> Result<(), ExecError> {
+        self.forward.input_sums().get_or_insert_default();
+        Ok(())
+    }
+
+    fn take_input_sums(&mut self) -> Result<Option<InputSums>, ExecError> {
+        Ok(self.forward.input_sums().as_mut().map(std::mem::take))
     }
 }

@@ -6,9 +6,9 @@ mod per_layer;
 
 use model::{Linear, NormWeights};
 use quant::Activations;
+use types::InputSums;
 
 use crate::{
-    InputObserver,
     batch::Batch,
     kv_cache::KvCache,
     math::softcap,
@@ -79,9 +79,9 @@ impl Forward {
         Self { compute, cache, ropes, buffers: Buffers::default() }
     }
 
-    /// Shows the inputs of all matrices to an observer from now on.
-    pub(crate) fn observe_inputs(&mut self, observer: Box<dyn InputObserver>) {
-        self.compute.observer = Some(observer);
+    /// Where the inputs of matrices are summed, if they are.
+    pub(crate) fn input_sums(&mut self) -> &mut Option<InputSums> {
+        &mut self.compute.input_sums
     }
 
     /// Computes a batch; [`Self::logits`] then has the logits of its `logit_tokens`.

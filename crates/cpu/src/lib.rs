@@ -10,7 +10,6 @@ mod executor;
 mod forward;
 mod kv_cache;
 mod math;
-mod observer;
 mod ops;
 mod options;
 mod pool;
@@ -18,6 +17,5 @@ mod weights;
 
 pub use error::CpuError;
 pub use executor::CpuExecutor;
-pub use observer::InputObserver;
 pub use options::{CpuOptions, KvType};
 pub use quant::{Isa, Precision};

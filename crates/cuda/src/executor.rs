@@ -9,6 +9,7 @@ use exec::{
 use gguf::Gguf;
 use model::DecoderSpec;
 use sampling::Sampler;
+use types::InputSums;
 
 use crate::{
     CudaOptions,
@@ -237,6 +238,16 @@ impl Executor for CudaExecutor {
 
     fn profile(&mut self, num_seqs: usize, context: usize) -> Result<Option<Vec<StageTime>>, ExecError> {
         self.time_stages(num_seqs, context).map(Some).map_err(device_error)
+    }
+
+    fn observe_inputs(&mut self) -> Result<(), ExecError> {
+        // What was captured sums nothing.
+        self.graphs = DecodeGraphs::none();
+        self.forward.observe().map_err(device_error)
+    }
+
+    fn take_input_sums(&mut self) -> Result<Option<InputSums>, ExecError> {
+        self.forward.take_input_sums().map_err(device_error)
     }
 }
 

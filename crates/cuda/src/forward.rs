@@ -13,6 +13,7 @@ mod per_layer;
 mod residual;
 
 use model::{DecoderSpec, LayerSpec, Linear, Rope};
+use types::InputSums;
 
 use experts::{ExpertSizes, Experts};
 use latent::{LatentSizes, Latents};
@@ -28,13 +29,15 @@ use crate::{
     gpu::Gpu,
     graphs::decode_shape,
     kv_cache::KvCache,
+    observer::Observer,
     ops::{
         act_out::ActOut,
         attention::{AttentionWorkspace, HeadShape},
         embed::{Embed, EmbedCall},
         gated_act::GatedAct,
+        input_sums::InputSquares,
         matmul::{ActivationKind, Matmul, MatmulCall, Matrix, QuantizeAct, Segment},
-        moe::Grouping,
+        moe::{ExpertMatmul, ExpertMatmulCall, Grouping},
         norm::Norms,
         rope::{RopeKv, RopeLatent},
         sampling::{Sampling, SamplingCall},
@@ -71,6 +74,8 @@ pub(crate) struct Forward {
     pub(crate) meta: Buffer,
     pub(crate) sampling: Sampling,
     lone_token: LoneToken,
+    /// Who sees the inputs of matrices.
+    observer: Option<Observer>,
     ops: Ops,
     buffers: Buffers,
     experts: Option<Experts>,
@@ -89,6 +94,7 @@ struct Ops {
     rope_kv: RopeKv,
     rope_latent: RopeLatent,
     gated_act: GatedAct,
+    input_squares: InputSquares,
 }
 
 impl Forward {
@@ -108,6 +114,7 @@ impl Forward {
             meta: Buffer::new(&gpu.device, 4 * layout.num_words(), "metadata of steps")?,
             sampling: Sampling::new(gpu, sizes.logit_rows, sizes.vocab)?,
             lone_token: options.lone_token,
+            observer: None,
             ops: Ops {
                 embed: Embed,
                 norm: Norms::new(gpu)?,
@@ -116,6 +123,7 @@ impl Forward {
                 rope_kv: RopeKv::new(gpu)?,
                 rope_latent: RopeLatent::new(gpu)?,
                 gated_act: GatedAct::new(gpu)?,
+                input_squares: InputSquares::new(gpu)?,
             },
             buffers: Buffers::new(&gpu.device, sizes)?,
             experts: ExpertSizes::new(&model.spec, sizes.tokens)?.map(|sizes| Experts::new(gpu, &sizes)).transpose()?,
@@ -154,6 +162,20 @@ impl Forward {
             + sampling
             + 4 * layout.num_words()
             + Matmul::num_bytes(num_sms))
+    }
+
+    /// Sums the squares of what matrices are multiplied with in steps that are queued from now on.
+    pub(crate) fn observe(&mut self) -> Result<(), CudaError> {
+        if self.observer.is_none() {
+            let op = self.ops.input_squares.clone();
+            self.observer = Some(Observer::new(&self.device, op, &self.model.origins)?);
+        }
+        Ok(())
+    }
+
+    /// What was summed since the last call; `None` where nothing is.
+    pub(crate) fn take_input_sums(&self) -> Result<Option<InputSums>, CudaError> {
+        self.observer.as_ref().map(|observer| observer.take(&self.device, &self.model.origins)).transpose()
     }
 
     /// Waits for the last step and brings a row of its logits, `[vocab_size]`, to the host.
@@ -199,20 +221,37 @@ impl Forward {
         Ok(())
     }
 
-    /// What inputs a product of these matrices wants.
+    /// What inputs a product of these matrices wants. The observer sees f16.
     fn activation_kind(&self, matrices: &[&Matrix], tokens: usize) -> ActivationKind {
         match self.lone_token {
-            LoneToken::Fast => self.ops.matmul.activation_kind(matrices, tokens),
-            LoneToken::AsInBatch => ActivationKind::Half,
+            LoneToken::Fast if self.observer.is_none() => self.ops.matmul.activation_kind(matrices, tokens),
+            LoneToken::Fast | LoneToken::AsInBatch => ActivationKind::Half,
         }
     }
 
     /// How pairs of tokens and experts are multiplied.
     fn grouping(&self, pairs: usize, num_experts: usize) -> Grouping {
         match self.lone_token {
+            _ if self.observer.is_some() => Grouping::Many,
             LoneToken::Fast => Grouping::of(pairs, num_experts),
             LoneToken::AsInBatch => Grouping::Few,
         }
+    }
+
+    /// Queues products.
+    fn multiply(&self, call: &MatmulCall<'_>) -> Result<(), CudaError> {
+        if let Some(observer) = &self.observer {
+            observer.product(&self.device, call)?;
+        }
+        self.ops.matmul.run(&self.device, call)
+    }
+
+    /// Queues products with experts' matrices.
+    fn multiply_experts(&self, call: &ExpertMatmulCall<'_>) -> Result<(), CudaError> {
+        if let Some(observer) = &self.observer {
+            observer.expert_products(&self.device, call)?;
+        }
+        ExpertMatmul.run(&self.device, call)
     }
 
     /// The rotary frequencies of a layer.
@@ -273,7 +312,7 @@ impl Step<'_> {
         self.stage(Stage::OutputNorm, |f| f.ops.norm.run(&f.device, &self.output_norm(inputs)))?;
         self.stage(Stage::Logits, |f| {
             let segments = [Segment::plain(output, f.buffers.logits.rows(rows, spec.vocab_size))];
-            f.ops.matmul.run(&f.device, &MatmulCall { act: inputs, tokens: rows, segments: &segments })
+            f.multiply(&MatmulCall { act: inputs, tokens: rows, segments: &segments })
         })
     }
 
@@ -292,8 +331,7 @@ impl Step<'_> {
     }
 
     fn matmul(&self, act: ActOut, segments: &[Segment<'_>]) -> Result<(), CudaError> {
-        let f = self.forward;
-        f.ops.matmul.run(&f.device, &MatmulCall { act, tokens: self.shape.tokens, segments })
+        self.forward.multiply(&MatmulCall { act, tokens: self.shape.tokens, segments })
     }
 
     /// The part of a buffer for the inputs of these matrices, in the kind that they want.

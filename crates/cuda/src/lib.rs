@@ -12,6 +12,7 @@ mod graphs;
 pub mod kernels;
 pub mod kv_cache;
 mod memory_plan;
+mod observer;
 pub mod ops;
 mod options;
 mod profile;

@@ -2,11 +2,13 @@
 
 mod source;
 
+use std::collections::HashMap;
+
 use gguf::Gguf;
 use model::{DecoderSpec, DecoderWeights};
 
 use crate::{
-    device::{Buffer, Span},
+    device::{Buffer, DevicePtr, Span},
     error::CudaError,
     gpu::Gpu,
     ops::matmul::{Matrix, Uploader},
@@ -14,6 +16,8 @@ use crate::{
 };
 
 use source::{Source, sources};
+
+pub(crate) use source::Origin;
 
 /// A tensor on the device.
 pub(crate) enum Weight {
@@ -47,10 +51,14 @@ impl Weight {
     }
 }
 
+/// Which tensors of the file matrices are made of, by where the matrices start.
+pub(crate) type Origins = HashMap<DevicePtr, Origin>;
+
 /// A model on the device.
 pub(crate) struct Model {
     pub(crate) spec: DecoderSpec,
     pub(crate) weights: DecoderWeights<Weight>,
+    pub(crate) origins: Origins,
 }
 
 impl Model {
@@ -64,13 +72,17 @@ impl Model {
         let matrices = gguf.tensors().iter().filter(|tensor| tensor.shape.len() > 1);
         gpu.prepare(&matrices.filter_map(|tensor| PlaneFormat::of(tensor.ggml_type)).collect::<Vec<_>>())?;
         let mut uploader = Uploader::new(gpu)?;
+        let mut origins = Origins::new();
         let weights = sources(&spec, gguf)?.try_map(&mut |source: Source| {
             let weight = load(gpu, &mut uploader, gguf, &source)?;
+            if let (Weight::Matrix(matrix), Some(origin)) = (&weight, source.origin(gguf)) {
+                origins.insert(matrix.ptr(), origin);
+            }
             progress(source.file_bytes());
             Ok::<_, CudaError>(weight)
         })?;
         uploader.finish()?;
-        let model = Self { spec, weights };
+        let model = Self { spec, weights, origins };
         model.scale_logits(gpu)?;
         Ok(model)
     }

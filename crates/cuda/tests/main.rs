@@ -10,6 +10,7 @@ mod decode;
 mod embed;
 mod gated_act;
 mod golden;
+mod input_sums;
 mod latent;
 mod matmul;
 mod moe;

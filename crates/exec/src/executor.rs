@@ -1,6 +1,6 @@
 //! The trait that every backend implements.
 
-use types::KvPools;
+use types::{InputSums, KvPools};
 
 use crate::{StepOutput, StepPlan};
 
@@ -82,6 +82,23 @@ pub trait Executor: Send {
     /// [`ExecError::Device`] when the step does not fit or the device failed.
     fn profile(&mut self, num_seqs: usize, context: usize) -> Result<Option<Vec<StageTime>>, ExecError> {
         let _ = (num_seqs, context);
+        Ok(None)
+    }
+
+    /// Sums the squares of what matrices are multiplied with from the next step on; steps become slower.
+    ///
+    /// # Errors
+    /// [`ExecError::Device`] when there is no room for the sums.
+    fn observe_inputs(&mut self) -> Result<(), ExecError> {
+        Ok(())
+    }
+
+    /// What was summed since [`Self::observe_inputs`] or the last call. `None` where the executor observes nothing. No step
+    /// may be in flight.
+    ///
+    /// # Errors
+    /// [`ExecError::Device`] when the device failed.
+    fn take_input_sums(&mut self) -> Result<Option<InputSums>, ExecError> {
         Ok(None)
     }
 }

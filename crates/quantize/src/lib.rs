@@ -4,18 +4,18 @@
 //! Invariants: memory does not grow with the file, only with its longest row; the output is the same for every number of
 //! threads; nothing stands under the output's name before all of it is written.
 
-mod collector;
 mod error;
 mod file_type;
 mod imatrix;
+mod imatrix_file;
 mod mix;
 mod plan;
 mod run;
 mod tensor_role;
 
-pub use collector::{Collector, Origin};
 pub use error::QuantizeError;
 pub use file_type::FileType;
 pub use imatrix::Imatrix;
+pub use imatrix_file::{Origin, has_importance, write_imatrix};
 pub use plan::{Options, Override, Plan, PlannedTensor};
 pub use run::{Loss, Report, RunOptions};

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use quant::{Activations, Precision};
 
-use super::{Compute, Write};
+use super::{Compute, Write, input_sums};
 use crate::{
     disjoint::Disjoint,
     weights::{Matrices, Model, Weight},
@@ -64,10 +64,8 @@ pub(crate) fn matmul<const N: usize>(
     x: &Activations,
     products: [Product<'_>; N],
 ) {
-    if let Some(observer) = &mut compute.observer {
-        for tensor in products.iter().filter_map(|p| p.weight.tensor()) {
-            observer.observe(tensor, 0, x, 0..x.num_tokens());
-        }
+    if let Some(sums) = &mut compute.input_sums {
+        products.iter().for_each(|p| input_sums::add(sums, model, (p.weight, 0), x, 0..x.num_tokens()));
     }
     let (isa, precision) = (compute.isa, compute.precision);
     let panel_rows = if x.num_tokens() <= 4 { FEW_ROWS } else { MANY_ROWS };
@@ -130,13 +128,11 @@ pub(crate) fn grouped<const N: usize>(
     x: &Activations,
     products: [GroupedProduct<'_>; N],
 ) {
-    if let Some(observer) = &mut compute.observer {
+    if let Some(sums) = &mut compute.input_sums {
         for product in &products {
             for (matrix, rows) in groups {
                 let (weight, first_row) = product.weight.at(*matrix);
-                if let Some(tensor) = weight.tensor() {
-                    observer.observe(tensor, first_row / weight.num_rows(), x, rows.clone());
-                }
+                input_sums::add(sums, model, (weight, first_row / weight.num_rows()), x, rows.clone());
             }
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod attention;
 pub(crate) mod embed;
 pub(crate) mod gated_act;
+pub(crate) mod input_sums;
 pub(crate) mod kv_write;
 pub(crate) mod latent;
 pub(crate) mod matmul;
@@ -14,15 +15,17 @@ pub(crate) mod sampling;
 use ::sampling::Sampler;
 use quant::{Isa, Lanes, Panel, Precision};
 
-use crate::{InputObserver, pool::ThreadPool};
+use types::InputSums;
+
+use crate::pool::ThreadPool;
 
 /// What every operator computes with.
 pub(crate) struct Compute {
     pub(crate) pool: ThreadPool<Scratch>,
     pub(crate) isa: Isa,
     pub(crate) precision: Precision,
-    /// Who sees the inputs of matrices.
-    pub(crate) observer: Option<Box<dyn InputObserver>>,
+    /// How large the inputs of matrices are, where that is wanted.
+    pub(crate) input_sums: Option<InputSums>,
 }
 
 /// A thread's own memory.

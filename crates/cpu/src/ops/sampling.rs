@@ -59,7 +59,7 @@ mod tests {
         let logits = row.repeat(30);
         let specs: Vec<_> = specs.iter().cycle().take(30).collect();
         let pool = ThreadPool::new(3).unwrap();
-        let mut compute = Compute { pool, isa: Isa::detect(), precision: Precision::default(), observer: None };
+        let mut compute = Compute { pool, isa: Isa::detect(), precision: Precision::default(), input_sums: None };
         let tokens = sample(&mut compute, &logits, &specs);
         for rows in tokens.chunks(3) {
             let ids: Vec<_> = rows.iter().map(|token| token.token_id.0).collect();

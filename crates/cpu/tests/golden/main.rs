@@ -7,7 +7,7 @@ mod batching;
 mod data;
 mod executor;
 mod experts;
+mod input_sums;
 mod logits;
-mod observer;
 mod refused;
 mod runner;

@@ -8,7 +8,7 @@ use super::Device;
 use crate::error::{CudaError, DriverCall};
 
 /// An address on the device; what kernels get.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct DevicePtr(pub u64);
 

@@ -83,7 +83,6 @@ impl ExpertSizes {
 /// The kernels and buffers of experts.
 pub(super) struct Experts {
     route: Route,
-    matmul: ExpertMatmul,
     sum: ExpertSum,
     /// `[tokens, num_experts]`.
     logits: Floats,
@@ -107,7 +106,6 @@ impl Experts {
         let device: &Device = &gpu.device;
         Ok(Self {
             route: Route::new(gpu)?,
-            matmul: ExpertMatmul,
             sum: ExpertSum::new(gpu)?,
             logits: Floats::new(device, tokens * num_experts)?,
             routes: Buffer::new(device, 4 * sizes.route_words(), "routes to experts")?,
@@ -171,7 +169,7 @@ impl Step<'_> {
             routes,
             out: gate_up,
         };
-        self.stage(Stage::GateUp, |f| experts.matmul.run(&f.device, &call))?;
+        self.stage(Stage::GateUp, |f| f.multiply_experts(&call))?;
         self.stage(Stage::GatedAct, |f| {
             let (inner, rows, cols, activation) = (Inner::GateUp, pairs, spec.size, spec.activation);
             f.ops.gated_act.run(&f.device, &GatedActCall { gate_up, inner, rows, cols, activation, out: gated })
@@ -187,7 +185,7 @@ impl Step<'_> {
             out,
             ..call
         };
-        self.stage(Stage::FfnDown, |f| experts.matmul.run(&f.device, &call))?;
+        self.stage(Stage::FfnDown, |f| f.multiply_experts(&call))?;
         let shared = match (&weights.shared, spec.shared) {
             (Some(SharedExpert { router, expert }), Some(shared)) => {
                 let rows = experts.shared_out.rows(tokens, hidden);

@@ -95,7 +95,6 @@ impl LatentSizes {
 /// The kernels and buffers of latents.
 pub(super) struct Latents {
     route: Route,
-    matmul: ExpertMatmul,
     num_heads: usize,
     /// The planes of [`Routes`], one behind the other; there are no weights.
     routes: Buffer,
@@ -122,7 +121,6 @@ impl Latents {
         let (device, pairs) = (&gpu.device, sizes.pairs());
         let latents = Self {
             route: Route::new(gpu)?,
-            matmul: ExpertMatmul,
             num_heads,
             routes: Buffer::new(device, 4 * sizes.route_words(), "routes to heads")?,
             pairs: pairs.next_multiple_of(4),
@@ -274,6 +272,6 @@ impl Step<'_> {
             routes,
             out,
         };
-        latents.matmul.run(&f.device, &call)
+        f.multiply_experts(&call)
     }
 }

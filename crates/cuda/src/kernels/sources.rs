@@ -35,6 +35,7 @@ pub const SOURCES: &[Source] = table!(Source in "kernels":
     "attention_decode.cu"
     "attention_prefill.cu"
     "gated_act.cu"
+    "input_sums.cu"
     "matmul_init.cu"
     "moe_route.cu"
     "norm.cu"

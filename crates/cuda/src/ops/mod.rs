@@ -5,6 +5,7 @@ pub mod attention;
 pub mod dequant;
 pub mod embed;
 pub mod gated_act;
+pub mod input_sums;
 pub mod matmul;
 pub mod moe;
 pub mod norm;

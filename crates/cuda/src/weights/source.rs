@@ -18,6 +18,16 @@ pub(super) enum Source {
     Transposed(Vec<TensorInfo>),
 }
 
+/// The tensors of the file that a matrix, or a stack of them, is made of.
+pub(crate) struct Origin {
+    /// One for all matrices or one for each, and how many matrices it has.
+    tensors: Vec<(String, usize)>,
+    /// Matrices of the stack.
+    pub(crate) num_matrices: usize,
+    /// Columns of each.
+    pub(crate) num_cols: usize,
+}
+
 /// Matrices of equal shape, one behind the other.
 #[derive(Clone, Copy)]
 struct Shape {
@@ -71,6 +81,14 @@ fn tensors_of(each: &mut Vec<Source>) -> Result<Vec<TensorInfo>, CudaError> {
     Ok(tensors)
 }
 
+impl Origin {
+    /// The tensor that a matrix of the stack lies in, which of its matrices that is, and how many it has.
+    pub(crate) fn tensor(&self, matrix: usize) -> (&str, usize, usize) {
+        let (name, count) = if self.tensors.len() > 1 { &self.tensors[matrix] } else { &self.tensors[0] };
+        (name, if *count > 1 { matrix } else { 0 }, *count)
+    }
+}
+
 impl Source {
     fn tensors(&self) -> &[TensorInfo] {
         match self {
@@ -84,6 +102,20 @@ impl Source {
             Self::Tensor(tensor) => vec![tensor],
             Self::Stack(tensors) | Self::Transposed(tensors) => tensors,
         }
+    }
+
+    /// The tensors of the file, as long as their columns are the matrix's. A part of a tensor counts for the whole.
+    pub(super) fn origin(&self, gguf: &Gguf) -> Option<Origin> {
+        let Shape { cols, count, .. } = self.shape()?;
+        if matches!(self, Self::Transposed(_)) {
+            return None;
+        }
+        let whole = |part: &TensorInfo| {
+            let tensor = gguf.tensor(&part.name)?;
+            Some((tensor.name.clone(), tensor.shape.get(2).copied().unwrap_or(1)))
+        };
+        let tensors = self.tensors().iter().map(whole).collect::<Option<_>>()?;
+        Some(Origin { tensors, num_matrices: count, num_cols: cols })
     }
 
     /// Bytes in the file.

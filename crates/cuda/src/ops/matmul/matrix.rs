@@ -62,6 +62,11 @@ impl Matrix {
         self.layout.format
     }
 
+    /// Where its planes start: no two matrices start at the same place.
+    pub(crate) fn ptr(&self) -> DevicePtr {
+        self.buffer.ptr()
+    }
+
     /// The kernels that read it.
     pub(crate) fn kernels(&self) -> &FormatKernels {
         &self.kernels

@@ -84,7 +84,7 @@ pub fn padded_rows(rows: usize) -> usize {
 }
 
 impl Routes {
-    fn check(&self, pairs: usize, num_experts: usize) -> Result<(), CudaError> {
+    pub(super) fn check(&self, pairs: usize, num_experts: usize) -> Result<(), CudaError> {
         let tiles = 4 * self.grouping.max_tiles(pairs, num_experts);
         let lens = [self.experts.len(), self.weights.len(), self.order.len()];
         if pairs > MAX_PAIRS || lens.iter().any(|&len| len < pairs) || self.tiles.len() < tiles {
