@@ -12,7 +12,9 @@ macro_rules! dtypes {
         }
 
         impl Dtype {
-            pub(super) fn from_name(name: &str) -> Option<Self> {
+            /// The type of this name in a header.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some(Self::$variant),)*
                     _ => None,

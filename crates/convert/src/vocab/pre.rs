@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::{ConvertError, json::Json};
 
-/// The steps of a pre-tokenizer, what merges do, and its names: for some architectures, and else.
+/// The steps of a pre-tokenizer, what merges do, and its names: for some architectures, and else. A step that ends in `…` is
+/// the beginning of one: of long lists of letters, which files write in different ways.
 struct Known {
     steps: &'static [&'static str],
     ignores_merges: Option<bool>,
@@ -23,6 +24,9 @@ const GPT4O: &str = r"Split [^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\
 const TEKKEN: &str = r"Split [^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const DEEPSEEK3_WORDS: &str = r##"Split [!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
 
+const LINE_ENDS: &str = r"Split [\r\n]";
+const CJK: &str = "Split [一-龥…";
+
 const KNOWN: &[Known] = &[
     known(&[QWEN2, "ByteLevel"], &[("stablelm", "stablelm2")], "qwen2"),
     Known { ignores_merges: Some(true), ..known(&[LLAMA3, "ByteLevel"], &[], "llama-bpe") },
@@ -32,6 +36,16 @@ const KNOWN: &[Known] = &[
     known(&[GPT4O, "ByteLevel"], &[("llama4", "llama4")], "gpt-4o"),
     known(&[TEKKEN, "ByteLevel"], &[], "tekken"),
     known(&["Split \\p{N}{1,3}", "Split [一-龥\u{3040}-ゟ゠-ヿ]+", DEEPSEEK3_WORDS, "ByteLevel"], &[], "deepseek-v3"),
+    known(
+        &[LINE_ENDS, "Split \\s?[A-Za-zµ…", "Split \\s?[!-/:-~…", "Split \\s+$", CJK, "Digits single", "ByteLevel"],
+        &[],
+        "deepseek-llm",
+    ),
+    known(
+        &[LINE_ENDS, "Split \\s?\\p{L}+", "Split \\s?\\p{P}+", CJK, "Digits single", "ByteLevel"],
+        &[],
+        "deepseek-coder",
+    ),
     known(
         &["ByteLevel words"],
         &[("olmo", "olmo"), ("olmoe", "olmo"), ("gptneox", "olmo"), ("exaone4", "exaone4")],
@@ -60,14 +74,23 @@ const fn known(
     Known { steps, ignores_merges: None, by_arch, name }
 }
 
+impl Known {
+    fn has(&self, steps: &[String]) -> bool {
+        let same = |(known, step): (&&str, &String)| match known.strip_suffix('…') {
+            Some(beginning) => step.starts_with(beginning),
+            None => step == known,
+        };
+        self.steps.len() == steps.len() && self.steps.iter().zip(steps).all(same)
+    }
+}
+
 /// The name of the pre-tokenizer.
 pub(super) fn detect(tokenizer: &Json, arch: &str) -> Result<String, ConvertError> {
     let mut steps = Vec::new();
     tokenizer.get("pre_tokenizer").into_iter().for_each(|p| collect(p, &mut steps));
     let ignores_merges = tokenizer.get("model").and_then(|m| m.get("ignore_merges")).and_then(Value::as_bool);
-    let found = KNOWN
-        .iter()
-        .find(|k| k.steps == steps && k.ignores_merges.is_none_or(|i| i == ignores_merges.unwrap_or(false)));
+    let found =
+        KNOWN.iter().find(|k| k.has(&steps) && k.ignores_merges.is_none_or(|i| i == ignores_merges.unwrap_or(false)));
     let Some(found) = found else {
         let what = format!(
             "has a pre-tokenizer that is not known ({}); if you know its name in llama.cpp, give it with `--pre NAME`",
