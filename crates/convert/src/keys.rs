@@ -62,6 +62,13 @@ impl Keys<'_> {
         self.set_rope(config)
     }
 
+    /// How much of each head is rotated, by `partial_rotary_factor` and its older names.
+    pub(crate) fn set_rotated_part(&mut self, config: &Config, default: f64) -> Result<(), ConvertError> {
+        let part = config.rope.float("partial_rotary_factor")?.unwrap_or(default);
+        self.set_size("rope.dimension_count", (part * config.head_dim()? as f64) as usize);
+        Ok(())
+    }
+
     fn set_gating(&mut self, config: &Config, function: &str) -> Result<(), ConvertError> {
         let id = match function {
             "softmax" => 1,

@@ -49,6 +49,11 @@ impl Recipe {
         Self::pick(name, tensor, Pick::From(0))
     }
 
+    /// Rows of tensors one below the other.
+    pub(crate) fn of_parts(name: String, shape: Vec<usize>, parts: Vec<Part>) -> Self {
+        Self { name, shape, parts, add: 0.0, forced: None }
+    }
+
     /// All rows of a tensor in another order. The numbers of a vector count as rows.
     pub(crate) fn reordered(name: String, tensor: Tensor, pick: Pick) -> Result<Self, ConvertError> {
         let (divisor, what) = match pick {
@@ -69,7 +74,7 @@ impl Recipe {
 
     fn pick(name: String, tensor: Tensor, pick: Pick) -> Self {
         let (shape, num_rows) = (tensor.shape.clone(), tensor.num_rows());
-        Self { name, shape, parts: vec![Part { tensor, num_rows, pick }], add: 0.0, forced: None }
+        Self::of_parts(name, shape, vec![Part { tensor, num_rows, pick }])
     }
 
     pub(crate) fn num_cols(&self) -> usize {

@@ -3,9 +3,8 @@
 use gguf::Value;
 
 use super::{
-    Family, Heads, Target, VocabRules,
+    Family, Heads, Target,
     names::{DECODER, FFN_NORM, GATED, Table},
-    nothing,
 };
 use crate::{
     ConvertError,
@@ -17,30 +16,19 @@ use crate::{
 
 pub(super) const FAMILY: &[Family] = &[
     Family {
-        classes: &["DeepseekV2ForCausalLM"],
-        arch: "deepseek2",
-        tables: TABLES,
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 2048, "kv_lora_rank": 512}"#,
         keys,
         tensor,
-        extra: nothing,
-        vocab: VOCAB,
+        ..Family::new(&["DeepseekV2ForCausalLM"], "deepseek2", TABLES)
     },
     Family {
-        classes: &["DeepseekV3ForCausalLM"],
-        arch: "deepseek2",
-        tables: TABLES,
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 4096, "kv_lora_rank": 512,
             "scoring_func": "sigmoid"}"#,
         keys,
         tensor,
-        extra: nothing,
-        vocab: VOCAB,
+        ..Family::new(&["DeepseekV3ForCausalLM"], "deepseek2", TABLES)
     },
 ];
-
-const VOCAB: VocabRules =
-    VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] };
 
 const TABLES: &[Table] = &[DECODER, FFN_NORM, GATED, LATENT, EXPERTS];
 
@@ -111,7 +99,7 @@ fn tensor(heads: &Heads, target: &Target, tensor: Tensor) -> Result<Vec<Recipe>,
     let part_of_heads = |name: String, first: usize, num_rows: usize| {
         let part = |head| Part { tensor: tensor.clone(), num_rows, pick: Pick::From(head * head_dim + first) };
         let shape = vec![num_heads, num_rows, tensor.num_cols()];
-        Recipe { name, shape, parts: (0..num_heads).map(part).collect(), add: 0.0, forced: None }
+        Recipe::of_parts(name, shape, (0..num_heads).map(part).collect())
     };
     let keys = part_of_heads(tensor.name.clone(), 0, nope_dim);
     let keys = Tensor::new(&tensor.name, keys.shape.clone(), keys).transposed()?;

@@ -3,38 +3,27 @@
 use gguf::{Array, Value};
 
 use super::{
-    Family, VocabRules,
+    Family,
     llama::rope_freqs,
     names::{DECODER, GATED, Table},
-    olmo, rename,
+    olmo,
 };
 use crate::{ConvertError, config::Config, keys::Keys};
 
 pub(super) const FAMILY: &[Family] = &[
     Family {
-        classes: &["ExaoneForCausalLM"],
-        arch: "exaone",
-        tables: &[NAMES],
         defaults: r#"{"layer_norm_epsilon": 1e-5, "activation_function": "silu"}"#,
         keys,
-        tensor: rename,
         extra: rope_freqs,
-        vocab: VOCAB,
+        ..Family::new(&["ExaoneForCausalLM"], "exaone", &[NAMES])
     },
     Family {
-        classes: &["Exaone4ForCausalLM"],
-        arch: "exaone4",
-        tables: &[DECODER, GATED, olmo::NORMS],
         defaults: r#"{"rms_norm_eps": 1e-5, "max_position_embeddings": 2048}"#,
         keys: exaone4_keys,
-        tensor: rename,
         extra: rope_freqs,
-        vocab: VOCAB,
+        ..Family::new(&["Exaone4ForCausalLM"], "exaone4", &[DECODER, GATED, olmo::NORMS])
     },
 ];
-
-const VOCAB: VocabRules =
-    VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] };
 
 const NAMES: Table = &[
     ("transformer.wte", "token_embd"),
@@ -58,8 +47,7 @@ fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     }
     // The format's readers know this architecture's epsilon under the name of the RMS norm that it is.
     keys.copy_float("attention.layer_norm_rms_epsilon", config, &["layer_norm_epsilon"])?;
-    let rotary = config.rope.float("partial_rotary_factor")?.unwrap_or(1.0);
-    keys.set_size("rope.dimension_count", (rotary * config.head_dim()? as f64) as usize);
+    keys.set_rotated_part(config, 1.0)?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use gguf::Value;
 
-use super::{Family, Heads, Target, VocabRules, names::Table, nothing};
+use super::{Family, Heads, Target, names::Table};
 use crate::{
     ConvertError,
     config::Config,
@@ -12,14 +12,10 @@ use crate::{
 };
 
 pub(super) const FAMILY: &[Family] = &[Family {
-    classes: &["FalconForCausalLM", "RWForCausalLM"],
-    arch: "falcon",
-    tables: &[NAMES],
     defaults: r#"{"layer_norm_epsilon": 1e-5, "num_kv_heads": 1}"#,
     keys,
     tensor,
-    extra: nothing,
-    vocab: VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] },
+    ..Family::new(&["FalconForCausalLM", "RWForCausalLM"], "falcon", &[NAMES])
 }];
 
 const NAMES: Table = &[
@@ -67,5 +63,5 @@ fn tensor(heads: &Heads, target: &Target, tensor: Tensor) -> Result<Vec<Recipe>,
     let kinds = [(0, queries), (queries, 1), (queries + 1, 1)];
     let parts = kinds.iter().flat_map(|&(first, heads)| (0..num_groups).map(move |g| (g, first, heads)));
     let parts = parts.map(|(group, first, heads)| part(group, first, heads)).collect();
-    Ok(vec![Recipe { name: target.name(), shape: tensor.shape.clone(), parts, add: 0.0, forced: None }])
+    Ok(vec![Recipe::of_parts(target.name(), tensor.shape.clone(), parts)])
 }

@@ -3,48 +3,37 @@
 use super::{
     Family, Heads, Target, VocabRules,
     names::{DECODER, FFN_NORM, GATED, POST_NORMS},
-    nothing,
 };
 use crate::{ConvertError, config::Config, keys::Keys, recipe::Recipe, tensor::Tensor};
 
 pub(super) const FAMILY: &[Family] = &[
     Family {
-        classes: &["GemmaForCausalLM"],
-        arch: "gemma",
-        tables: &[DECODER, FFN_NORM, GATED],
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 8192, "head_dim": 256}"#,
         keys: gemma_keys,
         tensor,
-        extra: nothing,
         vocab: VocabRules { special: END_OF_TURN, ..VOCAB },
+        ..Family::new(&["GemmaForCausalLM"], "gemma", &[DECODER, FFN_NORM, GATED])
     },
     Family {
-        classes: &["Gemma2ForCausalLM"],
-        arch: "gemma2",
-        tables: &[DECODER, POST_NORMS, GATED],
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 8192, "head_dim": 256, "sliding_window": 4096,
             "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}"#,
         keys: gemma2_keys,
         tensor,
-        extra: nothing,
         vocab: VOCAB,
+        ..Family::new(&["Gemma2ForCausalLM"], "gemma2", &[DECODER, POST_NORMS, GATED])
     },
     Family {
-        classes: &["Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"],
-        arch: "gemma3",
-        tables: &[DECODER, POST_NORMS, GATED],
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 131072, "head_dim": 256,
             "num_attention_heads": 8, "num_key_value_heads": 4, "sliding_window": 4096, "vocab_size": 262208,
             "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0}"#,
         keys: gemma3_keys,
         tensor,
-        extra: nothing,
         vocab: VOCAB,
+        ..Family::new(&["Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"], "gemma3", &[DECODER, POST_NORMS, GATED])
     },
 ];
 
-const VOCAB: VocabRules =
-    VocabRules { add_space_prefix: Some(false), copies_space_prefix: false, special: &[], special_texts: &[] };
+const VOCAB: VocabRules = VocabRules { add_space_prefix: Some(false), ..VocabRules::NONE };
 
 /// The end of a turn.
 const END_OF_TURN: &[(&str, u64)] = &[("eot", 107)];

@@ -3,29 +3,22 @@
 use super::{
     Family, VocabRules,
     names::{DECODER, Table},
-    nothing, rename,
 };
 use crate::{ConvertError, config::Config, keys::Keys};
 
 pub(super) const FAMILY: &[Family] = &[Family {
-    classes: &["Glm4ForCausalLM"],
-    arch: "glm4",
-    tables: &[DECODER, NAMES],
     defaults: r#"{"rms_norm_eps": 1e-5, "max_position_embeddings": 131072}"#,
     keys,
-    tensor: rename,
-    extra: nothing,
     vocab: VocabRules {
-        add_space_prefix: None,
-        copies_space_prefix: false,
-        special: &[],
         special_texts: &[
             ("eos", "<|endoftext|>"),
             ("eot", "<|user|>"),
             ("unk", "<|endoftext|>"),
             ("bos", "<|endoftext|>"),
         ],
+        ..VocabRules::NONE
     },
+    ..Family::new(&["Glm4ForCausalLM"], "glm4", &[DECODER, NAMES])
 }];
 
 const NAMES: Table = &[
@@ -38,7 +31,6 @@ const NAMES: Table = &[
 
 fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     keys.set_common(config)?;
-    let rotary = config.rope.float("partial_rotary_factor")?.unwrap_or(0.5);
-    keys.set_size("rope.dimension_count", (rotary * config.head_dim()? as f64) as usize);
+    keys.set_rotated_part(config, 0.5)?;
     Ok(())
 }

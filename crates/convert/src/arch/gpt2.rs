@@ -2,18 +2,14 @@
 
 use gguf::GgmlType;
 
-use super::{Family, Heads, Target, VocabRules, names::Table, nothing};
+use super::{Family, Heads, Target, names::Table};
 use crate::{ConvertError, config::Config, keys::Keys, recipe::Recipe, tensor::Tensor};
 
 pub(super) const FAMILY: &[Family] = &[Family {
-    classes: &["GPT2LMHeadModel"],
-    arch: "gpt2",
-    tables: &[NAMES, NAMES_WITHOUT_PREFIX],
     defaults: r#"{"layer_norm_epsilon": 1e-5, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}"#,
     keys,
     tensor,
-    extra: nothing,
-    vocab: VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] },
+    ..Family::new(&["GPT2LMHeadModel"], "gpt2", &[NAMES, NAMES_WITHOUT_PREFIX])
 }];
 
 const NAMES: Table = &[

@@ -4,9 +4,8 @@
 use gguf::Value;
 
 use super::{
-    Family, Heads, Target, VocabRules,
+    Family, Heads, Target,
     names::{DECODER, Table},
-    nothing,
     seed_oss::FFN_NORM,
 };
 use crate::{
@@ -18,14 +17,10 @@ use crate::{
 };
 
 pub(super) const FAMILY: &[Family] = &[Family {
-    classes: &["GptOssForCausalLM"],
-    arch: "gpt-oss",
-    tables: &[DECODER, FFN_NORM, NAMES],
     defaults: r#"{"rms_norm_eps": 1e-5, "max_position_embeddings": 131072, "head_dim": 64, "sliding_window": 128}"#,
     keys,
     tensor,
-    extra: nothing,
-    vocab: VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] },
+    ..Family::new(&["GptOssForCausalLM"], "gpt-oss", &[DECODER, FFN_NORM, NAMES])
 }];
 
 const NAMES: Table = &[
@@ -86,7 +81,7 @@ fn every_other_row(name: String, tensor: &Tensor, start: usize) -> Recipe {
     shape[1] /= 2;
     let num_rows = shape[0] * shape[1];
     let parts = vec![Part { tensor: tensor.clone(), num_rows, pick: Pick::Alternate(start) }];
-    Recipe { name: format!("{name}.weight"), shape, parts, add: 0.0, forced: tensor.rows.stored_as() }
+    Recipe { forced: tensor.rows.stored_as(), ..Recipe::of_parts(format!("{name}.weight"), shape, parts) }
 }
 
 fn every_other_value(name: String, tensor: &Tensor, start: usize) -> Result<Recipe, ConvertError> {

@@ -2,7 +2,7 @@
 
 use gguf::Value;
 
-use super::{Family, Heads, Target, VocabRules, names::Table, nothing};
+use super::{Family, Heads, Target, names::Table};
 use crate::{
     ConvertError,
     config::Config,
@@ -12,14 +12,10 @@ use crate::{
 };
 
 pub(super) const FAMILY: &[Family] = &[Family {
-    classes: &["GPTNeoXForCausalLM"],
-    arch: "gptneox",
-    tables: &[NAMES],
     defaults: r#"{"layer_norm_eps": 1e-5, "max_position_embeddings": 2048, "use_parallel_residual": true}"#,
     keys,
     tensor,
-    extra: nothing,
-    vocab: VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] },
+    ..Family::new(&["GPTNeoXForCausalLM"], "gptneox", &[NAMES])
 }];
 
 const NAMES: Table = &[
@@ -47,8 +43,7 @@ fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     keys.set_size("feed_forward_length", config.json.require_size("intermediate_size")?);
     keys.set_size("attention.head_count", config.num_heads()?);
     keys.copy_float("attention.layer_norm_epsilon", config, &["layer_norm_eps"])?;
-    let rotary = config.rope.float("partial_rotary_factor")?.unwrap_or(0.25);
-    keys.set_size("rope.dimension_count", (rotary * config.head_dim()? as f64) as usize);
+    keys.set_rotated_part(config, 0.25)?;
     let parallel = config.json.bool("use_parallel_residual")?.unwrap_or(true);
     keys.set("use_parallel_residual", Value::Bool(parallel));
     Ok(())

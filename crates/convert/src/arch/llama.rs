@@ -15,49 +15,48 @@ use crate::{
 
 pub(super) const FAMILY: &[Family] = &[
     Family {
-        classes: &["LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"],
-        arch: "llama",
-        tables: &[DECODER, FFN_NORM, GATED, EXPERTS],
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 2048, "vocab_size": 32000}"#,
         keys,
         tensor,
         extra: rope_freqs,
         vocab: VOCAB,
+        ..Family::new(
+            &["LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"],
+            "llama",
+            &[DECODER, FFN_NORM, GATED, EXPERTS],
+        )
     },
     Family {
-        classes: &["GraniteForCausalLM"],
-        arch: "granite",
-        tables: &[DECODER, FFN_NORM, GATED],
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 2048, "vocab_size": 32000}"#,
         keys: granite_keys,
         tensor,
         extra: rope_freqs,
         vocab: VOCAB,
+        ..Family::new(&["GraniteForCausalLM"], "granite", &[DECODER, FFN_NORM, GATED])
     },
     Family {
-        classes: &["GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"],
-        arch: "granitemoe",
-        tables: &[DECODER, FFN_NORM, GRANITE_EXPERTS],
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 2048, "vocab_size": 32000}"#,
         keys: granitemoe_keys,
         tensor: granitemoe_tensor,
         extra: rope_freqs,
         vocab: VOCAB,
+        ..Family::new(
+            &["GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"],
+            "granitemoe",
+            &[DECODER, FFN_NORM, GRANITE_EXPERTS],
+        )
     },
     Family {
-        classes: &["SmolLM3ForCausalLM"],
-        arch: "smollm3",
-        tables: &[DECODER, FFN_NORM, GATED],
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768, "vocab_size": 128256}"#,
         keys,
         tensor,
         extra: rope_freqs,
         vocab: VOCAB,
+        ..Family::new(&["SmolLM3ForCausalLM"], "smollm3", &[DECODER, FFN_NORM, GATED])
     },
 ];
 
-const VOCAB: VocabRules =
-    VocabRules { add_space_prefix: None, copies_space_prefix: true, special: &[], special_texts: &[] };
+const VOCAB: VocabRules = VocabRules { copies_space_prefix: true, ..VocabRules::NONE };
 
 const EXPERTS: Table = &[
     ("model.layers.{}.block_sparse_moe.gate", "blk.{}.ffn_gate_inp"),

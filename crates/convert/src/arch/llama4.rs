@@ -1,7 +1,7 @@
 //! Llama 4's text model: experts in some layers, all of a layer in one tensor with inputs first.
 
 use super::{
-    Family, Heads, Target, VocabRules,
+    Family, Heads, Target,
     llama::rope_freqs,
     names::{DECODER, FFN_NORM, Table},
     qwen::split_gate_up,
@@ -9,14 +9,15 @@ use super::{
 use crate::{ConvertError, config::Config, keys::Keys, recipe::Recipe, tensor::Tensor};
 
 pub(super) const FAMILY: &[Family] = &[Family {
-    classes: &["Llama4ForCausalLM", "Llama4ForConditionalGeneration"],
-    arch: "llama4",
-    tables: &[DECODER, FFN_NORM, FEED_FORWARD],
     defaults: r#"{"rms_norm_eps": 1e-5, "interleave_moe_layer_step": 1, "intermediate_size_mlp": 16384}"#,
     keys,
     tensor,
     extra: rope_freqs,
-    vocab: VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] },
+    ..Family::new(
+        &["Llama4ForCausalLM", "Llama4ForConditionalGeneration"],
+        "llama4",
+        &[DECODER, FFN_NORM, FEED_FORWARD],
+    )
 }];
 
 const FEED_FORWARD: Table = &[

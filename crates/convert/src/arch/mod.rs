@@ -83,6 +83,11 @@ pub(crate) struct VocabRules {
     pub(crate) special_texts: &'static [(&'static str, &'static str)],
 }
 
+impl VocabRules {
+    /// Nothing is particular.
+    const NONE: Self = Self { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] };
+}
+
 /// The sizes that tensors are reordered by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heads {
@@ -110,6 +115,20 @@ impl Heads {
 }
 
 impl Family {
+    /// A family whose tensors are only renamed and whose keys are those that all have; a table says what else it needs.
+    const fn new(classes: &'static [&'static str], arch: &'static str, tables: &'static [Table]) -> Self {
+        Self {
+            classes,
+            arch,
+            tables,
+            defaults: "{}",
+            keys: common_keys,
+            tensor: rename,
+            extra: nothing,
+            vocab: VocabRules::NONE,
+        }
+    }
+
     /// The family of a class of models.
     pub(crate) fn of_class(class: &str) -> Result<&'static Self, ConvertError> {
         let all = || FAMILIES.iter().copied().flatten();
@@ -182,7 +201,7 @@ fn stack(mut experts: Vec<(Target, Tensor)>) -> Result<Vec<Recipe>, ConvertError
         });
         let shape = [&[group.len()], first.shape.as_slice()].concat();
         let parts = parts.collect::<Result<_, _>>()?;
-        recipes.push(Recipe { name: target.name(), shape, parts, add: 0.0, forced: None });
+        recipes.push(Recipe::of_parts(target.name(), shape, parts));
     }
     Ok(recipes)
 }

@@ -1,21 +1,16 @@
 //! Phi-3 and Phi-4: queries, keys and values in one matrix, gate and up in another.
 
 use super::{
-    Family, VocabRules,
+    Family,
     names::{DECODER, FFN_NORM, GATED, Table},
-    rename,
 };
 use crate::{ConvertError, config::Config, keys::Keys, recipe::Recipe, tensor::Tensor};
 
 pub(super) const FAMILY: &[Family] = &[Family {
-    classes: &["Phi3ForCausalLM"],
-    arch: "phi3",
-    tables: &[DECODER, FFN_NORM, GATED, FUSED],
     defaults: r#"{"rms_norm_eps": 1e-5, "max_position_embeddings": 4096, "partial_rotary_factor": 1.0}"#,
     keys,
-    tensor: rename,
     extra: long_rope,
-    vocab: VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] },
+    ..Family::new(&["Phi3ForCausalLM"], "phi3", &[DECODER, FFN_NORM, GATED, FUSED])
 }];
 
 const FUSED: Table =
@@ -23,8 +18,7 @@ const FUSED: Table =
 
 fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     keys.set_common(config)?;
-    let rotary = config.rope.float("partial_rotary_factor")?.unwrap_or(1.0);
-    keys.set_size("rope.dimension_count", (rotary * config.head_dim()? as f64) as usize);
+    keys.set_rotated_part(config, 1.0)?;
     keys.set_size("rope.scaling.original_context_length", original_context(config)?);
     keys.set_size("attention.sliding_window", config.json.size("sliding_window")?.unwrap_or(0));
     if let Some(factor) = attention_factor(config)? {

@@ -1,9 +1,8 @@
 //! Qwen2, Qwen3 and their mixtures of experts.
 
 use super::{
-    Family, Heads, Target, VocabRules, common_keys,
+    Family, Heads, Target,
     names::{DECODER, FFN_NORM, GATED, Table},
-    nothing, rename,
 };
 use crate::{
     ConvertError,
@@ -15,49 +14,26 @@ use crate::{
 
 pub(super) const FAMILY: &[Family] = &[
     Family {
-        classes: &["Qwen2ForCausalLM"],
-        arch: "qwen2",
-        tables: &[DECODER, FFN_NORM, GATED],
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768}"#,
-        keys: common_keys,
-        tensor: rename,
-        extra: nothing,
-        vocab: VOCAB,
+        ..Family::new(&["Qwen2ForCausalLM"], "qwen2", &[DECODER, FFN_NORM, GATED])
     },
     Family {
-        classes: &["Qwen3ForCausalLM"],
-        arch: "qwen3",
-        tables: &[DECODER, FFN_NORM, GATED],
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768, "head_dim": 128}"#,
-        keys: common_keys,
-        tensor: rename,
-        extra: nothing,
-        vocab: VOCAB,
+        ..Family::new(&["Qwen3ForCausalLM"], "qwen3", &[DECODER, FFN_NORM, GATED])
     },
     Family {
-        classes: &["Qwen2MoeForCausalLM"],
-        arch: "qwen2moe",
-        tables: &[DECODER, FFN_NORM, GATED, EXPERTS],
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768}"#,
         keys: expert_keys,
         tensor: expert_tensor,
-        extra: nothing,
-        vocab: VOCAB,
+        ..Family::new(&["Qwen2MoeForCausalLM"], "qwen2moe", &[DECODER, FFN_NORM, GATED, EXPERTS])
     },
     Family {
-        classes: &["Qwen3MoeForCausalLM"],
-        arch: "qwen3moe",
-        tables: &[DECODER, FFN_NORM, GATED, EXPERTS],
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768}"#,
         keys: expert_keys,
         tensor: expert_tensor,
-        extra: nothing,
-        vocab: VOCAB,
+        ..Family::new(&["Qwen3MoeForCausalLM"], "qwen3moe", &[DECODER, FFN_NORM, GATED, EXPERTS])
     },
 ];
-
-const VOCAB: VocabRules =
-    VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] };
 
 pub(super) const EXPERTS: Table = &[
     ("model.layers.{}.mlp.gate", "blk.{}.ffn_gate_inp"),
@@ -100,7 +76,7 @@ pub(super) fn split_gate_up(target: &Target, tensor: Tensor, kinds: [&str; 2]) -
         };
         let name = format!("{}.weight", target.sibling(kind).trim_end_matches(".weight"));
         let shape = [leading, &[size, hidden]].concat();
-        Recipe { name, shape, parts: (0..num_matrices).map(part).collect(), add: 0.0, forced: None }
+        Recipe::of_parts(name, shape, (0..num_matrices).map(part).collect())
     };
     Ok(vec![half(kinds[0], 0), half(kinds[1], 1)])
 }

@@ -3,21 +3,19 @@
 use gguf::Value;
 
 use super::{
-    Family, VocabRules,
+    Family,
     names::{DECODER, FFN_NORM, GATED, Table},
-    nothing, rename,
 };
 use crate::{ConvertError, config::Config, keys::Keys};
 
 pub(super) const FAMILY: &[Family] = &[Family {
-    classes: &["StableLmForCausalLM", "StableLMEpochForCausalLM"],
-    arch: "stablelm",
-    tables: &[DECODER, FFN_NORM, GATED, HEAD_NORMS],
     defaults: r#"{"layer_norm_eps": 1e-5, "max_position_embeddings": 4096, "partial_rotary_factor": 0.25}"#,
     keys,
-    tensor: rename,
-    extra: nothing,
-    vocab: VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] },
+    ..Family::new(
+        &["StableLmForCausalLM", "StableLMEpochForCausalLM"],
+        "stablelm",
+        &[DECODER, FFN_NORM, GATED, HEAD_NORMS],
+    )
 }];
 
 const HEAD_NORMS: Table = &[
@@ -28,9 +26,7 @@ const HEAD_NORMS: Table = &[
 fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     keys.set_common(config)?;
     keys.copy_float("attention.layer_norm_epsilon", config, &["layer_norm_eps", "norm_eps"])?;
-    let rotary = config.rope.float("partial_rotary_factor")?.unwrap_or(0.25);
-    let head_dim = config.hidden_size()?.checked_div(config.num_heads()?).unwrap_or(0);
-    keys.set_size("rope.dimension_count", (rotary * head_dim as f64) as usize);
+    keys.set_rotated_part(config, 0.25)?;
     let parallel = config.json.bool("use_parallel_residual")?.unwrap_or(true);
     keys.set("use_parallel_residual", Value::Bool(parallel));
     for key in ["rope.freq_base", "attention.key_length", "attention.value_length", "attention.layer_norm_rms_epsilon"]

@@ -1,20 +1,13 @@
 //! StarCoder2: layer norms with biases, an ungated feed-forward block.
 
 use super::{
-    Family, VocabRules, common_keys,
+    Family,
     names::{DECODER, FFN_NORM, Table},
-    nothing, rename,
 };
 
 pub(super) const FAMILY: &[Family] = &[Family {
-    classes: &["Starcoder2ForCausalLM"],
-    arch: "starcoder2",
-    tables: &[DECODER, FFN_NORM, UNGATED],
     defaults: r#"{"norm_epsilon": 1e-5, "max_position_embeddings": 4096}"#,
-    keys: common_keys,
-    tensor: rename,
-    extra: nothing,
-    vocab: VocabRules { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] },
+    ..Family::new(&["Starcoder2ForCausalLM"], "starcoder2", &[DECODER, FFN_NORM, UNGATED])
 }];
 
 const UNGATED: Table =
