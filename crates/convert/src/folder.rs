@@ -10,9 +10,9 @@ use crate::{
     config::Config,
     general,
     keys::Keys,
-    mxfp4, nf4,
+    quantized,
     recipe::Recipe,
-    safetensors::{Dtype, StoredTensor, open_folder},
+    safetensors::{Dtype, open_folder},
     stream::{self, Planned, Progress},
     tensor::Tensor,
     vocab,
@@ -71,12 +71,10 @@ impl ModelFolder {
         let json = Config::read(path)?;
         let family = Family::of_class(Config::architecture(&json)?)?;
         let config = Config::new(json, family.defaults)?;
-        check_quantization(&config)?;
-        let stored: Vec<StoredTensor> = open_folder(path)?.into_values().collect();
-        let matrix = stored.iter().find(|t| t.shape.len() > 1 && matches!(t.dtype, Dtype::Bf16 | Dtype::F16));
+        let stored = open_folder(path)?;
+        let matrix = stored.values().find(|t| t.shape.len() > 1 && matches!(t.dtype, Dtype::Bf16 | Dtype::F16));
         let dtype = matrix.map_or(Dtype::F16, |t| t.dtype);
-        let (mut tensors, stored) = mxfp4::resolve(stored)?;
-        tensors.extend(nf4::resolve(stored)?);
+        let tensors = quantized::resolve(stored, &config.json)?;
         Ok(Self { path: path.to_owned(), family, config, tensors, dtype })
     }
 
@@ -154,17 +152,6 @@ pub(crate) fn place(name: &str) -> usize {
         Some(layer) => 1 + layer.min(usize::MAX - 2),
         None if name.starts_with("output") => usize::MAX,
         None => 0,
-    }
-}
-
-fn check_quantization(config: &Config) -> Result<(), ConvertError> {
-    let method = config.json.get("quantization_config").and_then(|q| q.get("quant_method")).and_then(|m| m.as_str());
-    match method {
-        None | Some("bitsandbytes" | "mxfp4") => Ok(()),
-        Some(other) => Err(ConvertError::Unsupported(format!(
-            "the checkpoint is quantized with `{other}`; only bitsandbytes' 4-bit and MXFP4 checkpoints are read: \
-             convert the 16-bit original instead"
-        ))),
     }
 }
 

@@ -106,8 +106,8 @@ fn models_that_do_not_fit_their_configuration_are_refused() {
     assert!(error.contains(r"pre-tokenizer that is not known") && error.contains("--pre NAME"), "{error}");
 
     let folder = Copy::of("tiny-qwen3moe");
-    folder.edit("config.json", "{\n", "{\n\"quantization_config\": {\"quant_method\": \"gptq\"},\n");
-    assert!(folder.error().contains("quantized with `gptq`"));
+    folder.edit("config.json", "{\n", "{\n\"quantization_config\": {\"quant_method\": \"aqlm\"},\n");
+    assert!(folder.error().contains("quantized with `aqlm`"));
 
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("adapter_config.json"), "{}").unwrap();

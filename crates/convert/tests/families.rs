@@ -40,3 +40,8 @@ fn check_all(folder: &str, at_least: usize) {
 fn each_family_becomes_what_the_reference_makes_of_it() {
     check_all("families", 33);
 }
+
+#[test]
+fn quantized_checkpoints_become_what_the_reference_makes_of_their_weights() {
+    check_all("quantized", 12);
+}

@@ -16,19 +16,18 @@ const MAX_STATE_BYTES: usize = 1 << 16;
 const PARTS: &[&str] = &[".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map"];
 const STATE: &str = ".quant_state.bitsandbytes__";
 
-/// A checkpoint's tensors: 4-bit ones with their parts become one tensor each, others stay what they are.
-pub(crate) fn resolve(stored: Vec<StoredTensor>) -> Result<Vec<Tensor>, ConvertError> {
-    let mut by_name: BTreeMap<String, StoredTensor> = stored.into_iter().map(|t| (t.name.clone(), t)).collect();
-    let states: Vec<String> = by_name.keys().filter(|name| name.contains(STATE)).cloned().collect();
+/// Takes 4-bit tensors with their parts.
+pub(crate) fn take(stored: &mut BTreeMap<String, StoredTensor>) -> Result<Vec<Tensor>, ConvertError> {
+    let states: Vec<String> = stored.keys().filter(|name| name.contains(STATE)).cloned().collect();
     let mut tensors = Vec::new();
     for key in states {
-        let (Some(state), Some((name, kind))) = (by_name.remove(&key), key.split_once(STATE)) else { continue };
+        let (Some(state), Some((name, kind))) = (stored.remove(&key), key.split_once(STATE)) else { continue };
         let four_bit = match kind {
             "nf4" => FourBit::Nf4,
             "fp4" => FourBit::Fp4,
             _ => return Err(ConvertError::tensor(&key, "is of a kind of quantization that is not known")),
         };
-        let mut parts = PARTS.iter().map(|suffix| by_name.remove(&format!("{name}{suffix}")));
+        let mut parts = PARTS.iter().map(|suffix| stored.remove(&format!("{name}{suffix}")));
         let parts = Parts {
             absmax: parts.next().flatten(),
             quant_map: parts.next().flatten(),
@@ -36,10 +35,9 @@ pub(crate) fn resolve(stored: Vec<StoredTensor>) -> Result<Vec<Tensor>, ConvertE
             nested_quant_map: parts.next().flatten(),
         };
         let codes =
-            by_name.remove(name).ok_or_else(|| ConvertError::tensor(name, "is missing, but its scales are there"))?;
+            stored.remove(name).ok_or_else(|| ConvertError::tensor(name, "is missing, but its scales are there"))?;
         tensors.push(FourBitTensor::open(name, codes, &state, four_bit, parts)?);
     }
-    tensors.extend(by_name.into_values().map(Tensor::from));
     Ok(tensors)
 }
 
@@ -48,8 +46,9 @@ pub(crate) fn resolve(stored: Vec<StoredTensor>) -> Result<Vec<Tensor>, ConvertE
 /// # Errors
 /// [`ConvertError`] when the file is unsound or has no such tensor.
 pub fn read_floats(path: &Path, name: &str) -> Result<Vec<f32>, ConvertError> {
-    let tensors = resolve(open_file(path)?)?;
-    let tensor = tensors.iter().find(|t| t.name == name);
+    let mut stored = open_file(path)?.into_iter().map(|t| (t.name.clone(), t)).collect();
+    let quantized = take(&mut stored)?;
+    let tensor = quantized.into_iter().chain(stored.into_values().map(Tensor::from)).find(|t| t.name == name);
     tensor.ok_or_else(|| ConvertError::invalid(path, format!("has no tensor `{name}`")))?.values()
 }
 

@@ -10,7 +10,7 @@ mod encode;
 mod folder;
 
 pub use decode::read_floats;
-pub(crate) use decode::resolve;
+pub(crate) use decode::take;
 pub use encode::{Nested, Quantized};
 pub use folder::{FourBitOptions, to_four_bit};
 

@@ -81,14 +81,56 @@ impl Dtype {
             Self::F16 => each(bytes, out, |b| f16_to_f32(u16::from_le_bytes(b))),
             Self::Bf16 => each(bytes, out, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
             Self::F64 => each(bytes, out, |b| f64::from_le_bytes(b) as f32),
-            _ => return Err(format!("has the element type {}; weights are F32, F16, BF16 or F64", self.name())),
+            Self::F8_E4M3 => each(bytes, out, |[b]| E4M3[usize::from(b)]),
+            // The upper half of a half.
+            Self::F8_E5M2 => each(bytes, out, |[b]| f16_to_f32(u16::from(b) << 8)),
+            _ => return Err(format!("has the element type {}; weights are floats", self.name())),
         }
         Ok(())
     }
 }
 
+/// The values of the 8-bit floats of 4 bits of exponent: no infinities, one NaN of each sign.
+static E4M3: [f32; 256] = {
+    let (mut values, mut code) = ([0.0; 256], 0);
+    while code < 256 {
+        let (exponent, mantissa) = (code as u32 >> 3 & 15, code as u32 & 7);
+        let magnitude = if exponent == 0 {
+            mantissa as f32 / 512.0
+        } else if code & 127 == 127 {
+            f32::NAN
+        } else {
+            f32::from_bits((exponent + 120) << 23 | mantissa << 20)
+        };
+        values[code] = if code < 128 { magnitude } else { -magnitude };
+        code += 1;
+    }
+    values
+};
+
 fn each<const N: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn([u8; N]) -> f32) {
     for (x, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
         *x = convert(*bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Dtype;
+
+    #[test]
+    fn small_floats_have_their_values() {
+        let decode = |dtype: Dtype, byte| {
+            let mut out = [0.0];
+            dtype.decode(&[byte], &mut out).map(|()| out[0])
+        };
+        let cases = [(0x00, 0.0), (0x01, 1.0 / 512.0), (0x08, 1.0 / 64.0), (0x38, 1.0), (0x7e, 448.0), (0xb9, -1.125)];
+        for (byte, value) in cases {
+            assert_eq!(decode(Dtype::F8_E4M3, byte), Ok(value), "{byte:#x}");
+        }
+        assert!(decode(Dtype::F8_E4M3, 0xff).is_ok_and(f32::is_nan));
+        assert_eq!(decode(Dtype::F8_E5M2, 0x7b), Ok(57344.0));
+        assert_eq!(decode(Dtype::F8_E5M2, 0xbd), Ok(-1.25));
+        assert!(decode(Dtype::I32, 0).is_err());
     }
 }

@@ -3,11 +3,10 @@
 //! A block is 32 weights; its bytes hold two neighbours each, the first in the low half. GGUF's blocks begin with their scale,
 //! and hold weights `i` and `i + 16` in a byte; codes and scales are the same.
 
-use std::collections::BTreeMap;
-
 use gguf::GgmlType;
 use quant::{Format, Isa};
 
+use super::{Stored, names_before, take_part};
 use crate::{
     ConvertError,
     safetensors::{Dtype, StoredTensor},
@@ -18,22 +17,17 @@ use crate::{
 const CODES: usize = 16;
 const BLOCK: usize = 17;
 
-/// A checkpoint's MXFP4 tensors, and the tensors that are stored otherwise.
-pub(crate) fn resolve(stored: Vec<StoredTensor>) -> Result<(Vec<Tensor>, Vec<StoredTensor>), ConvertError> {
-    let mut by_name: BTreeMap<String, StoredTensor> = stored.into_iter().map(|t| (t.name.clone(), t)).collect();
-    let is_pair = |name: &&str| {
-        let part = |suffix: &str| by_name.get(&format!("{name}{suffix}")).is_some_and(|t| t.dtype == Dtype::U8);
-        part("_blocks") && part("_scales")
-    };
-    let names: Vec<String> =
-        by_name.keys().filter_map(|n| n.strip_suffix("_blocks")).filter(is_pair).map(str::to_owned).collect();
+/// Takes pairs of blocks and scales.
+pub(super) fn take(stored: &mut Stored) -> Result<Vec<Tensor>, ConvertError> {
+    let is_part = |name: String| stored.get(&name).is_some_and(|t| t.dtype == Dtype::U8);
+    let mut names = names_before(stored, "_blocks");
+    names.retain(|name| is_part(format!("{name}_blocks")) && is_part(format!("{name}_scales")));
     let mut tensors = Vec::new();
     for name in names {
-        let parts = (by_name.remove(&format!("{name}_blocks")), by_name.remove(&format!("{name}_scales")));
-        let (Some(blocks), Some(scales)) = parts else { continue };
+        let (blocks, scales) = (take_part(stored, &name, "_blocks")?, take_part(stored, &name, "_scales")?);
         tensors.push(open(&name, blocks, scales)?);
     }
-    Ok((tensors, by_name.into_values().collect()))
+    Ok(tensors)
 }
 
 fn open(name: &str, blocks: StoredTensor, scales: StoredTensor) -> Result<Tensor, ConvertError> {
@@ -95,8 +89,18 @@ fn repack(codes: &[u8], out: &mut [u8]) {
 mod tests {
     use std::path::Path;
 
-    use super::{repack, resolve};
-    use crate::safetensors::{Dtype, OutTensor, open_file, write};
+    use super::{Tensor, repack, take};
+    use crate::{
+        ConvertError,
+        safetensors::{Dtype, OutTensor, open_file, write},
+    };
+
+    fn resolve(path: &Path) -> Result<Vec<Tensor>, ConvertError> {
+        let mut stored = open_file(path)?.into_iter().map(|t| (t.name.clone(), t)).collect();
+        let tensors = take(&mut stored);
+        assert!(stored.is_empty());
+        tensors
+    }
 
     fn write_pair(path: &Path, scales_shape: &[usize]) {
         let tensor =
@@ -111,8 +115,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("model.safetensors");
         write_pair(&path, &[2, 1]);
-        let (tensors, rest) = resolve(open_file(&path).expect("a file")).expect("a pair");
-        assert!(rest.is_empty());
+        let tensors = resolve(&path).expect("a pair");
         let (tensor, levels) =
             (&tensors[0], [0., 0.5, 1., 1.5, 2., 3., 4., 6., -0., -0.5, -1., -1.5, -2., -3., -4., -6.]);
         assert_eq!((tensor.name.as_str(), tensor.shape.as_slice()), ("x", [2, 32].as_slice()));
@@ -125,7 +128,7 @@ mod tests {
         tensor.rows.read_stored(1, &mut block).expect("a block");
         assert_eq!(block[..3], [127, 0x80, 0x11]);
         write_pair(&path, &[1, 1]);
-        let error = resolve(open_file(&path).expect("a file")).map(drop).expect_err("a scale is missing");
+        let error = resolve(&path).map(drop).expect_err("a scale is missing");
         assert!(error.to_string().contains("do not fit"), "{error}");
     }
 

@@ -1,0 +1,101 @@
+//! 8-bit floats and integers with scales: `NAME` and `NAME_scale_inv` or `NAME_scale`. A scale is for a whole matrix, for a
+//! row, or for a block of rows and columns; those at the ends may be smaller.
+
+use super::{FLOATS, Stored};
+use crate::{
+    ConvertError,
+    safetensors::{Dtype, StoredTensor},
+    tensor::{Rows, Tensor},
+};
+
+/// What follows a weight's name where its scales are; both multiply.
+const SCALES: &[&str] = &["_scale_inv", "_scale"];
+/// Scales of what flows between layers, which is not quantized here.
+const UNUSED: &[&str] = &["activation_scale", ".input_scale", ".k_scale", ".v_scale", ".output_scale"];
+
+/// Takes weights with their scales.
+pub(super) fn take(stored: &mut Stored, block: Option<[usize; 2]>) -> Result<Vec<Tensor>, ConvertError> {
+    stored.retain(|name, _| !UNUSED.iter().any(|suffix| name.ends_with(suffix)));
+    let is_small = |t: &StoredTensor| matches!(t.dtype, Dtype::F8_E4M3 | Dtype::F8_E5M2 | Dtype::I8);
+    let names: Vec<String> = stored.values().filter(|t| is_small(t)).map(|t| t.name.clone()).collect();
+    let mut tensors = Vec::new();
+    for name in names {
+        let scale = SCALES.iter().find_map(|suffix| stored.remove(&format!("{name}{suffix}")));
+        let (Some(weight), Some(scale)) = (stored.remove(&name), scale) else {
+            return Err(ConvertError::tensor(&name, "is quantized, but has no scale in any of the checkpoint's files"));
+        };
+        tensors.push(Scaled::open(weight, &scale, block)?);
+    }
+    Ok(tensors)
+}
+
+struct Scaled {
+    weight: StoredTensor,
+    scales: Vec<f32>,
+    /// Rows of a matrix, of which the tensor has several if it is of three dimensions.
+    num_rows: usize,
+    num_cols: usize,
+    block: [usize; 2],
+    /// Of a matrix.
+    scale_rows: usize,
+    scale_cols: usize,
+}
+
+impl Scaled {
+    fn open(weight: StoredTensor, scale: &StoredTensor, block: Option<[usize; 2]>) -> Result<Tensor, ConvertError> {
+        let misfit = || {
+            let StoredTensor { shape, .. } = &weight;
+            let what = format!("of shape {:?} does not fit weights of shape {shape:?}", scale.shape);
+            ConvertError::tensor(&scale.name, what)
+        };
+        let (&[ref leading @ .., num_rows, num_cols], true) = (weight.shape.as_slice(), FLOATS.contains(&scale.dtype))
+        else {
+            return Err(misfit());
+        };
+        let num_matrices: usize = leading.iter().product();
+        let (scale_rows, scale_cols) = match scale.shape.as_slice() {
+            // One for all, or one for each row of a matrix.
+            [] | [1] => (1, 1),
+            [n] if leading.is_empty() && *n == num_rows => (*n, 1),
+            [outer @ .., rows, cols] if outer == leading => (*rows, *cols),
+            _ => return Err(misfit()),
+        };
+        let [block_rows, block_cols] = block.map_or([None, None], |sides| sides.map(Some));
+        let sides = (side(num_rows, scale_rows, block_rows), side(num_cols, scale_cols, block_cols));
+        let (Some(rows), Some(cols)) = sides else { return Err(misfit()) };
+        let mut scales = scale.floats()?;
+        if scales.len() == 1 {
+            // The same for all matrices.
+            scales = vec![scales[0]; num_matrices];
+        }
+        let (name, shape) = (weight.name.clone(), weight.shape.clone());
+        let scaled = Self { weight, scales, num_rows, num_cols, block: [rows, cols], scale_rows, scale_cols };
+        Ok(Tensor::new(&name, shape, scaled))
+    }
+}
+
+/// How many of `size` weights share one of `num` scales: all, those of a block, or equal parts.
+fn side(size: usize, num: usize, block: Option<usize>) -> Option<usize> {
+    let sides = [Some(size).filter(|_| num == 1), block, size.checked_div(num)];
+    sides.into_iter().flatten().map(|side| side.max(1)).find(|side| size.div_ceil(*side) == num)
+}
+
+impl Rows for Scaled {
+    fn read(&self, first_row: usize, out: &mut [f32]) -> Result<(), ConvertError> {
+        let Self { weight, num_rows, num_cols, block, scale_rows, scale_cols, .. } = self;
+        if weight.dtype == Dtype::I8 {
+            let bytes = weight.bytes(first_row * num_cols, out.len())?;
+            out.iter_mut().zip(bytes).for_each(|(x, byte)| *x = f32::from(byte as i8));
+        } else {
+            weight.read_floats(first_row * num_cols, out)?;
+        }
+        for (row, out) in (first_row..).zip(out.chunks_exact_mut((*num_cols).max(1))) {
+            let (matrix, row) = (row / num_rows, row % num_rows);
+            let scales = &self.scales[(matrix * scale_rows + row / block[0]) * scale_cols..][..*scale_cols];
+            for (out, scale) in out.chunks_mut(block[1]).zip(scales) {
+                out.iter_mut().for_each(|x| *x *= scale);
+            }
+        }
+        Ok(())
+    }
+}
