@@ -13,7 +13,7 @@ use cuda::{
         },
     },
 };
-use model::{Activation, DecoderSpec, Ffn, LayerSpec, Mask, Names, Norm, Residual, Rope, RopeStyle};
+use model::{Activation, DecoderSpec, Ffn, Head, LayerSpec, Mask, Names, Norm, Residual, Rope, RopeStyle};
 use types::KvPools;
 
 use crate::support::Bench;
@@ -58,7 +58,9 @@ impl Layer {
             hidden_size: 32,
             context_length: 8192,
             learned_positions: None,
+            token_types: None,
             embedding_scale: 1.0,
+            embedding_norm: false,
             per_layer_inputs: None,
             norm: Norm::Rms,
             norm_eps: 1e-6,
@@ -66,6 +68,8 @@ impl Layer {
             residual_scale: 1.0,
             logit_scale: 1.0,
             logit_softcap: None,
+            head: Head::Logits,
+            pooling: None,
             names: Names::default(),
         }
     }

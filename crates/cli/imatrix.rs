@@ -106,7 +106,7 @@ fn compute(executor: &mut dyn Executor, chunk: &[TokenId]) -> anyhow::Result<()>
             tokens: tokens.iter().copied().collect(),
             num_computed_tokens: i * capacity.max_num_batched_tokens,
             block_tables: Arc::clone(&block_tables),
-            sample: None,
+            wanted: exec::Wanted::Nothing,
         };
         let ticket = executor.launch(StepPlan { seqs: vec![step], finished: Vec::new() })?;
         executor.collect(ticket)?;

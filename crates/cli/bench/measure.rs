@@ -171,7 +171,7 @@ impl<'a> Bench<'a> {
             tokens: (self.num_computed..end).map(token).collect(),
             num_computed_tokens: self.num_computed,
             block_tables: Arc::clone(&self.block_tables[seq_idx]),
-            sample: Some(SampleSpec {
+            wanted: exec::Wanted::Token(SampleSpec {
                 params: Arc::clone(&self.params),
                 uniform: 0.5,
                 recent_tokens: Vec::new(),

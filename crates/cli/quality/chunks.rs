@@ -135,6 +135,11 @@ impl<'a> Pass<'a> {
         Ok(output.seqs.into_iter().filter_map(|seq| seq.logits).collect())
     }
 
+    fn sample_spec(&self) -> SampleSpec {
+        let params = Arc::clone(&self.params);
+        SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: true }
+    }
+
     fn seq_step(&self, seq_idx: usize, num_tokens: usize, want_logits: bool) -> SeqStep {
         let end = self.num_computed + num_tokens;
         SeqStep {
@@ -142,12 +147,7 @@ impl<'a> Pass<'a> {
             tokens: self.chunks[seq_idx][self.num_computed..end].iter().copied().collect(),
             num_computed_tokens: self.num_computed,
             block_tables: Arc::clone(&self.block_tables[seq_idx]),
-            sample: want_logits.then(|| SampleSpec {
-                params: Arc::clone(&self.params),
-                uniform: 0.5,
-                recent_tokens: Vec::new(),
-                want_logits,
-            }),
+            wanted: if want_logits { exec::Wanted::Token(self.sample_spec()) } else { exec::Wanted::Nothing },
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use cpu::{CpuExecutor, CpuOptions, Isa};
-use exec::{Executor, SampleSpec, SeqStep, StepPlan};
+use exec::{Executor, SampleSpec, SeqStep, StepPlan, Wanted};
 use gguf::Gguf;
 use types::{BLOCK_SIZE, SamplingParams, SeqId, TokenId};
 
@@ -75,7 +75,7 @@ impl Bench {
             tokens: (self.num_computed..end).map(|i| TokenId((i * 7 % 256) as u32)).collect(),
             num_computed_tokens: self.num_computed,
             block_tables: Arc::new(tables.ok_or(exec::ExecError::InvalidPlan("too few KV blocks".to_owned()))?),
-            sample: Some(SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false }),
+            wanted: Wanted::Token(SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false }),
         };
         let ticket = self.executor.launch(StepPlan { seqs: vec![seq], finished: Vec::new() })?;
         self.executor.collect(ticket)?;

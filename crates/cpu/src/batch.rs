@@ -1,6 +1,8 @@
 //! A step's flat arrays: the tokens of all sequences one after the other.
 
-use exec::{SeqStep, StepPlan, StepTokens};
+use std::ops::Range;
+
+use exec::{HiddenRows, SeqStep, StepPlan, StepTokens, Wanted};
 use types::{BLOCK_SIZE, BlockId};
 
 /// The tokens of a step and where their keys and values go.
@@ -14,8 +16,10 @@ pub(crate) struct Batch {
     pub(crate) cu_seqlens: Vec<usize>,
     /// Where keys and values lie, in each pool.
     pub(crate) pools: Vec<PoolBatch>,
-    /// The tokens whose logits are asked for: the last of each sequence with a sample specification.
+    /// The tokens whose logits are asked for: the last of each sequence that wants a token.
     pub(crate) logit_tokens: Vec<usize>,
+    /// Of each sequence that wants hidden states: the tokens whose states they are made of, and what is made of them.
+    pub(crate) hidden_tokens: Vec<(Range<usize>, HiddenRows)>,
 }
 
 /// Where the keys and values of a step lie in a pool.
@@ -63,10 +67,18 @@ impl Batch {
             self.input_ids.extend(token_ids.iter().map(|token| token.0));
             self.positions.extend(seq.num_computed_tokens as u32..seq.num_tokens_after() as u32);
             self.pools.iter_mut().zip(&*seq.block_tables).for_each(|(pool, table)| pool.push(seq, table));
-            if seq.sample.is_some() {
-                self.logit_tokens.push(self.input_ids.len() - 1);
+            let end = self.input_ids.len();
+            let tokens = end - token_ids.len()..end;
+            match seq.wanted {
+                Wanted::Nothing => {}
+                Wanted::Token(_) => self.logit_tokens.push(end - 1),
+                Wanted::Hidden(rows) => self.hidden_tokens.push(match rows {
+                    HiddenRows::All | HiddenRows::Sum => (tokens, rows),
+                    HiddenRows::First => (tokens.start..tokens.start + 1, rows),
+                    HiddenRows::Last => (end - 1..end, rows),
+                }),
             }
-            self.cu_seqlens.push(self.input_ids.len());
+            self.cu_seqlens.push(end);
         }
     }
 
@@ -81,10 +93,11 @@ impl Batch {
     }
 
     fn clear(&mut self) {
-        let Self { input_ids, positions, cu_seqlens, pools, logit_tokens } = self;
+        let Self { input_ids, positions, cu_seqlens, pools, logit_tokens, hidden_tokens } = self;
         [input_ids, positions].into_iter().for_each(Vec::clear);
         pools.iter_mut().for_each(PoolBatch::clear);
         logit_tokens.clear();
+        hidden_tokens.clear();
         cu_seqlens.clear();
         cu_seqlens.push(0);
     }
@@ -94,7 +107,7 @@ impl Batch {
 mod tests {
     use std::sync::Arc;
 
-    use exec::{SampleSpec, SeqStep, StepPlan};
+    use exec::{HiddenRows, SampleSpec, SeqStep, StepPlan, Wanted};
     use types::{BlockId, SamplingParams, SeqId, TokenId};
 
     use super::Batch;
@@ -105,7 +118,7 @@ mod tests {
             tokens: tokens.iter().copied().map(TokenId).collect(),
             num_computed_tokens,
             block_tables: Arc::new(vec![blocks.iter().copied().map(BlockId).collect()]),
-            sample: None,
+            wanted: Wanted::Nothing,
         }
     }
 
@@ -114,7 +127,7 @@ mod tests {
         let params = Arc::new(SamplingParams::greedy());
         let sample = SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false };
         let prefill = seq(1, &[7, 8, 9], 15, &[4, 2, 9]);
-        let decode = SeqStep { sample: Some(sample), ..seq(2, &[5], 32, &[3, 1, 0]) };
+        let decode = SeqStep { wanted: Wanted::Token(sample), ..seq(2, &[5], 32, &[3, 1, 0]) };
         let mut batch = Batch::new(1);
         // Filling twice: nothing of the first step stays.
         for _ in 0..2 {
@@ -126,6 +139,19 @@ mod tests {
             assert_eq!((&batch.cu_seqlens[..], &pool.cu_blocks[..]), (&[0, 3, 4][..], &[0, 2, 5][..]));
             assert_eq!(pool.block_tables, [4, 2, 3, 1, 0]);
             assert_eq!(batch.logit_tokens, [3]);
+        }
+    }
+
+    #[test]
+    fn hidden_states_are_those_of_the_tokens_asked_for() {
+        let mut batch = Batch::new(1);
+        let part = |rows| SeqStep { wanted: Wanted::Hidden(rows), ..seq(1, &[7, 8, 9], 0, &[4]) };
+        let all = [HiddenRows::All, HiddenRows::Sum, HiddenRows::First, HiddenRows::Last];
+        for _ in 0..2 {
+            batch.fill(&StepPlan { seqs: all.map(part).into(), finished: Vec::new() });
+            let tokens: Vec<_> = batch.hidden_tokens.iter().map(|(tokens, _)| tokens.clone()).collect();
+            assert_eq!(tokens, [0..3, 3..6, 6..7, 11..12]);
+            assert!(batch.logit_tokens.is_empty());
         }
     }
 }

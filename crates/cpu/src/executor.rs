@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use exec::{Capacity, ExecError, Executor, SeqOutput, StepOutput, StepPlan, Ticket};
+use exec::{Capacity, ExecError, Executor, HiddenOutput, SeqOutput, StepOutput, StepPlan, Ticket, Wanted};
 use gguf::Gguf;
 use model::DecoderSpec;
 use quant::Isa;
@@ -74,7 +74,16 @@ impl CpuExecutor {
         let seqs = ids.into_iter().zip(specs).zip(rows).zip(tokens).map(|(((seq_id, spec), logits), token)| {
             SeqOutput { seq_id, tokens: vec![token], logits: spec.want_logits.then(|| logits.to_vec()) }
         });
-        StepOutput { seqs: seqs.collect() }
+        let seqs = seqs.collect();
+        let mut rest = self.forward.given_hidden();
+        let width = self.capacity.hidden_size;
+        let hidden = plan.seqs.iter().filter_map(|seq| {
+            let Wanted::Hidden(rows) = seq.wanted else { return None };
+            let (values, others) = rest.split_at(rows.count(seq.tokens.len()) * width);
+            rest = others;
+            Some(HiddenOutput { seq_id: seq.seq_id, values: values.to_vec() })
+        });
+        StepOutput { seqs, hidden: hidden.collect() }
     }
 }
 

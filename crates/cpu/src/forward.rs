@@ -2,16 +2,16 @@
 
 mod attention;
 mod ffn;
+mod output;
 mod per_layer;
 
-use model::{Linear, NormWeights};
+use model::{Linear, NormWeights, Residual};
 use quant::Activations;
 use types::InputSums;
 
 use crate::{
     batch::Batch,
     kv_cache::KvCache,
-    math::softcap,
     ops::{
         Compute, Write,
         embed::embed,
@@ -69,6 +69,8 @@ struct Buffers {
     shared_weights: Vec<f32>,
     /// `[num_logit_tokens, vocab_size]`.
     logits: Vec<f32>,
+    /// The hidden states that are asked for, one sequence after the other, `[rows, hidden_size]`.
+    given: Vec<f32>,
 }
 
 impl Forward {
@@ -90,6 +92,9 @@ impl Forward {
         hidden.resize(batch.num_tokens() * model.spec.hidden_size, 0.0);
         // embed
         embed(&mut self.compute, model, batch, hidden);
+        if let Some(weights) = &model.weights.token_embd_norm {
+            norm::rows(&mut self.compute, stream_norm(model, weights), hidden);
+        }
         self.load_per_layer_inputs(model, batch);
         self.ropes.set_positions(&batch.positions);
         for layer_idx in 0..model.spec.layers.len() {
@@ -98,11 +103,7 @@ impl Forward {
             self.per_layer_block(model, layer_idx);
         }
         self.compute_logits(model, batch);
-    }
-
-    /// The logits of the last batch, `[num_logit_tokens, vocab_size]`, and what sampling runs on.
-    pub(crate) fn logits(&mut self) -> (&[f32], &mut Compute) {
-        (&self.buffers.logits, &mut self.compute)
+        self.compute_hidden(model, batch);
     }
 
     /// Makes the residual stream, normed where there is a norm, the inputs of matrices.
@@ -115,17 +116,25 @@ impl Forward {
         matmul::quantize(compute, model, x);
     }
 
-    /// Adds the last matrix of a block, normed where the architecture says so, to the residual stream.
-    fn add_branch(&mut self, model: &Model, linear: &Linear<Weight>, post_norm: Option<&NormWeights<Weight>>) {
+    /// Adds the last matrix of a block to the residual stream, with the norm behind it.
+    fn add_branch(&mut self, model: &Model, linear: &Linear<Weight>, post_norm: PostNorm<'_>) {
         let Self { compute, buffers, .. } = self;
         let Buffers { hidden, x, branch, .. } = buffers;
-        let Some(weights) = post_norm else {
-            let write = Write::Add { scale: model.spec.residual_scale };
-            return matmul::matmul(compute, model, x, [Product::of(linear, hidden, write)]);
-        };
-        branch.resize(hidden.len(), 0.0);
-        matmul::matmul(compute, model, x, [Product::of(linear, branch, Write::Replace)]);
-        self.add_normed(model, weights);
+        if let PostNorm::Output(weights) = post_norm {
+            branch.resize(hidden.len(), 0.0);
+            matmul::matmul(compute, model, x, [Product::of(linear, branch, Write::Replace)]);
+            return self.add_normed(model, weights);
+        }
+        let write = Write::Add { scale: model.spec.residual_scale };
+        matmul::matmul(compute, model, x, [Product::of(linear, hidden, write)]);
+        self.norm_sum(model, post_norm);
+    }
+
+    /// Norms the residual stream, where a norm of it stands behind the block.
+    fn norm_sum(&mut self, model: &Model, post_norm: PostNorm<'_>) {
+        if let PostNorm::Sum(weights) = post_norm {
+            norm::rows(&mut self.compute, stream_norm(model, weights), &mut self.buffers.hidden);
+        }
     }
 
     /// Adds a block's output to the residual stream, normed.
@@ -133,30 +142,24 @@ impl Forward {
         let Self { compute, buffers: Buffers { hidden, branch, .. }, .. } = self;
         norm::add_to(compute, stream_norm(model, weights), model.spec.residual_scale, branch, hidden);
     }
+}
 
-    fn compute_logits(&mut self, model: &Model, batch: &Batch) {
-        let Self { compute, buffers, .. } = self;
-        let Buffers { hidden, branch, x, logits, .. } = buffers;
-        let (spec, width) = (&model.spec, model.spec.hidden_size);
-        logits.resize(batch.logit_tokens.len() * spec.vocab_size, 0.0);
-        if batch.logit_tokens.is_empty() {
-            return;
-        }
-        branch.clear();
-        batch.logit_tokens.iter().for_each(|token| branch.extend_from_slice(&hidden[token * width..][..width]));
-        // output_norm
-        norm::to_activations(compute, stream_norm(model, &model.weights.output_norm), branch, x);
-        matmul::quantize(compute, model, x);
-        // logits
-        matmul::matmul(compute, model, x, [Product::plain(model.output(), logits)]);
-        let scale = spec.logit_scale;
-        if scale != 1.0 {
-            compute.pool.for_each_chunk(logits, spec.vocab_size, |_, row, _| row.iter_mut().for_each(|x| *x *= scale));
-        }
-        if let Some(cap) = spec.logit_softcap {
-            compute.pool.for_each_chunk(logits, spec.vocab_size, |_, row, _| {
-                row.iter_mut().for_each(|x| *x = softcap(*x, cap));
-            });
+/// The norm behind a block.
+#[derive(Clone, Copy)]
+enum PostNorm<'a> {
+    None,
+    /// Of the block's output.
+    Output(&'a NormWeights<Weight>),
+    /// Of the residual stream with the output added.
+    Sum(&'a NormWeights<Weight>),
+}
+
+impl<'a> PostNorm<'a> {
+    fn of(residual: Residual, weights: Option<&'a NormWeights<Weight>>) -> Self {
+        match weights {
+            None => Self::None,
+            Some(weights) if residual == Residual::NormedSum => Self::Sum(weights),
+            Some(weights) => Self::Output(weights),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the caller decides about an executor.
 
-use exec::Capacity;
+use exec::{Capacity, ModelKind};
 use model::DecoderSpec;
 use quant::{Isa, Precision};
 use types::{BLOCK_SIZE, KvPools};
@@ -116,6 +116,8 @@ impl CpuOptions {
             max_num_batched_tokens: self.max_num_batched_tokens,
             max_model_len: self.max_model_len,
             vocab_size: spec.vocab_size,
+            hidden_size: spec.hidden_size,
+            kind: if spec.is_encoder() { ModelKind::Encoder } else { ModelKind::Decoder },
         })
     }
 }

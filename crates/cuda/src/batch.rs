@@ -134,7 +134,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// Whether every sequence decodes one token and asks for the next: what captured graphs compute.
     pub(crate) fn is_decode(plan: &StepPlan) -> bool {
-        plan.seqs.iter().all(|seq| seq.tokens.len() == 1 && seq.sample.is_some())
+        plan.seqs.iter().all(|seq| seq.tokens.len() == 1 && seq.wanted.sample().is_some())
     }
 
     /// Lays out a valid plan in `words`, with padding rows behind it.
@@ -167,7 +167,7 @@ impl Batch {
             words[layout.seq_lens.start + s] = seq.num_tokens_after() as u32;
             words[layout.cu_seqlens.start + s] = self.num_tokens as u32;
             self.num_tokens += seq.tokens.len();
-            if let Some(sample) = &seq.sample {
+            if let Some(sample) = seq.wanted.sample() {
                 words[layout.logit_tokens.start + self.num_rows] = self.num_tokens as u32 - 1;
                 let params = SampleParams::new(sample, vocab_size, &mut self.changes);
                 self.push_params(params, layout);
@@ -255,7 +255,7 @@ fn fill_pool(seq: &SeqStep, table: &[BlockId], (slots, start): (usize, usize), w
 mod tests {
     use std::sync::Arc;
 
-    use exec::{SampleSpec, SeqStep, StepPlan, StepTokens};
+    use exec::{SampleSpec, SeqStep, StepPlan, StepTokens, Wanted};
     use types::{BlockId, SamplingParams, SeqId, TokenId};
 
     use super::{Batch, BatchLayout, BatchLimits, NO_ROW, NO_SLOT, Padding};
@@ -268,7 +268,7 @@ mod tests {
             tokens: tokens.iter().copied().map(TokenId).collect(),
             num_computed_tokens,
             block_tables: Arc::new(vec![blocks.iter().copied().map(BlockId).collect()]),
-            sample: Some(sample),
+            wanted: Wanted::Token(sample),
         }
     }
 
@@ -281,7 +281,7 @@ mod tests {
             tile_tokens: 2,
             num_pools: 1,
         });
-        let prefill = SeqStep { sample: None, ..seq(1, &[7, 8, 9], 15, &[4, 2, 9]) };
+        let prefill = SeqStep { wanted: Wanted::Nothing, ..seq(1, &[7, 8, 9], 15, &[4, 2, 9]) };
         let plan = StepPlan { seqs: vec![prefill, seq(2, &[5], 32, &[3, 1, 0])], finished: Vec::new() };
         assert!(!Batch::is_decode(&plan));
         let (mut words, mut batch) = (vec![99; layout.num_words()], Batch::default());
@@ -356,7 +356,7 @@ mod tests {
         });
         let penalized = |id: u64, num_recent: u32| {
             let mut seq = seq(id, &[5], 0, &[0]);
-            let sample = seq.sample.as_mut().unwrap();
+            let Wanted::Token(sample) = &mut seq.wanted else { unreachable!("it wants one") };
             sample.recent_tokens = (0..num_recent).map(TokenId).collect();
             sample.params =
                 Arc::new(SamplingParams { presence_penalty: 1.0, repeat_last_n: u32::MAX, ..SamplingParams::greedy() });

@@ -192,7 +192,7 @@ fn finish(step: &Step, forward: &Forward, sampler: &mut Sampler) -> Result<StepO
         };
         seqs.push(SeqOutput { seq_id, tokens: vec![token], logits: logits.filter(|_| sample.want_logits) });
     }
-    Ok(StepOutput { seqs })
+    Ok(StepOutput { seqs, hidden: Vec::new() })
 }
 
 /// The host's choice, for parameters that the kernels leave to it.

@@ -1,6 +1,6 @@
 //! What an executor is asked to hold.
 
-use exec::Capacity;
+use exec::{Capacity, ModelKind};
 use model::DecoderSpec;
 use types::{BLOCK_SIZE, KvPools};
 
@@ -95,6 +95,9 @@ impl CudaOptions {
             max_num_batched_tokens: self.max_num_batched_tokens,
             max_model_len: self.max_model_len.min(pools.max_tokens()).min(spec.max_positions().unwrap_or(usize::MAX)),
             vocab_size: spec.vocab_size,
+            // The kernels give no hidden states back yet.
+            hidden_size: 0,
+            kind: ModelKind::Decoder,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use exec::{Capacity, SampleSpec, SeqStep, StageTime, StepPlan, StepTokens};
+use exec::{Capacity, SampleSpec, SeqStep, StageTime, StepPlan, StepTokens, Wanted};
 use model::{AttentionWeights, ExpertLinear, Ffn, FfnWeights, GatedWeights, LatentKeys, MoeWeights, Stacked};
 use types::{SamplingParams, SeqId, TokenId};
 
@@ -34,7 +34,7 @@ pub(crate) fn decode_plan(capacity: &Capacity, num_seqs: usize, context: usize) 
         tokens: StepTokens::Known(vec![TokenId((seq % capacity.vocab_size) as u32)]),
         num_computed_tokens: context,
         block_tables,
-        sample: Some(SampleSpec {
+        wanted: Wanted::Token(SampleSpec {
             params: Arc::clone(&params),
             uniform: 0.5,
             recent_tokens: Vec::new(),

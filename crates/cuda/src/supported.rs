@@ -9,7 +9,8 @@ use crate::error::CudaError;
 /// # Errors
 /// [`CudaError::Unsupported`] naming the first such feature.
 pub(crate) fn check(spec: &DecoderSpec) -> Result<(), CudaError> {
-    match spec.layers.iter().find_map(|layer| missing(spec.norm, layer)) {
+    let encoder = spec.is_encoder().then_some("the hidden states of encoders");
+    match encoder.or_else(|| spec.layers.iter().find_map(|layer| missing(spec.norm, layer))) {
         None => Ok(()),
         Some(feature) => {
             let arch = spec.arch;
@@ -24,7 +25,7 @@ fn missing(norm: Norm, layer: &LayerSpec) -> Option<&'static str> {
     let LayerSpec { attention, ffn, residual } = layer;
     let has_layer_norms = norm != Norm::Rms;
     let features = [
-        (has_layer_norms && residual.norms_outputs(), "layer norms of the blocks' outputs"),
+        (has_layer_norms && residual.has_post_norms(), "layer norms of the blocks' outputs"),
         (has_layer_norms && attention.qk_norm == QkNorm::AllHeads, "layer norms of all heads as one vector"),
         (residual.is_parallel() && matches!(ffn, Ffn::Moe(_)), "experts beside attention"),
         (matches!(ffn, Ffn::Plain { activation: Activation::ClampedSwiglu, .. }), "a clamped SwiGLU without a gate"),

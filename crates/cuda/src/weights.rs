@@ -94,10 +94,8 @@ impl Model {
 
     /// Puts the scale of the logits into the norm before them: the output matrix is linear.
     fn scale_logits(&self, gpu: &Gpu) -> Result<(), CudaError> {
-        let (norm, scale) = (&self.weights.output_norm, self.spec.logit_scale);
-        if scale == 1.0 {
-            return Ok(());
-        }
+        let scale = self.spec.logit_scale;
+        let Some(norm) = self.weights.output_norm.as_ref().filter(|_| scale != 1.0) else { return Ok(()) };
         for vector in [Some(&norm.weight), norm.bias.as_ref()].into_iter().flatten() {
             let mut values = gpu.device.download(vector.vector())?;
             values.iter_mut().for_each(|value| *value *= scale);

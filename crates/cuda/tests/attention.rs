@@ -191,7 +191,7 @@ impl<'a> Step<'a> {
     fn attend(&self, token: usize, (seq, position): (usize, usize), out: &mut [f64]) {
         let (spec, width) = (&self.spec, self.spec.kv_size());
         let first = match spec.mask {
-            Mask::Full => 0,
+            Mask::Full | Mask::Bidirectional => 0,
             Mask::Sliding { window } => (position + 1).saturating_sub(window),
             Mask::Chunked { chunk } => position / chunk * chunk,
         };

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use cuda::{CudaExecutor, CudaOptions};
-use exec::{Executor, SampleSpec, SeqStep, StepPlan, StepTokens, Ticket};
+use exec::{Executor, SampleSpec, SeqStep, StepPlan, StepTokens, Ticket, Wanted};
 use sampling::Mt19937;
 use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
 
@@ -58,10 +58,11 @@ impl Sequence {
         });
         self.num_computed = end;
         self.num_asked += usize::from(sample.is_some());
+        let wanted = sample.map_or(Wanted::Nothing, Wanted::Token);
         let blocks = s * BLOCKS_PER_SEQ..(s + 1) * BLOCKS_PER_SEQ;
         let table: Vec<_> = blocks.map(|block| BlockId(block as u32)).collect();
         let block_tables = Arc::new(vec![table; run.num_pools]);
-        SeqStep { seq_id: SeqId(s as u64), tokens, num_computed_tokens: start, block_tables, sample }
+        SeqStep { seq_id: SeqId(s as u64), tokens, num_computed_tokens: start, block_tables, wanted }
     }
 }
 
@@ -71,7 +72,7 @@ fn launch(executor: &mut CudaExecutor, sequences: &mut [Sequence], step: usize, 
     for (s, seq) in sequences.iter_mut().enumerate() {
         if seq.num_asked < run.num_tokens {
             seqs.push(seq.step(s, step, run));
-            if seqs.last().is_some_and(|part| part.sample.is_some()) {
+            if seqs.last().is_some_and(|part| part.wanted.sample().is_some()) {
                 seq.row = num_rows;
                 num_rows += 1;
             }

@@ -7,7 +7,7 @@ use cuda::{
     kv_cache::{KvCache, KvLayout},
     ops::rope::{RopeKv, RopeKvInputs},
 };
-use model::{Activation, Attention, DecoderSpec, Ffn, LayerSpec, Names, Norm, Residual, Rope};
+use model::{Activation, Attention, DecoderSpec, Ffn, Head, LayerSpec, Names, Norm, Residual, Rope};
 use quant::{f16_to_f32, f32_to_f16};
 use types::KvPools;
 
@@ -33,7 +33,9 @@ pub(crate) fn spec(attention: &Attention) -> DecoderSpec {
         hidden_size: 32,
         context_length: 4096,
         learned_positions: None,
+        token_types: None,
         embedding_scale: 1.0,
+        embedding_norm: false,
         per_layer_inputs: None,
         norm: Norm::Rms,
         norm_eps: 1e-6,
@@ -41,6 +43,8 @@ pub(crate) fn spec(attention: &Attention) -> DecoderSpec {
         residual_scale: 1.0,
         logit_scale: 1.0,
         logit_softcap: None,
+        head: Head::Logits,
+        pooling: None,
         names: Names::default(),
     }
 }

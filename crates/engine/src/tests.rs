@@ -7,7 +7,7 @@ mod overlap;
 mod serving;
 
 use exec::{
-    Capacity,
+    Capacity, ModelKind,
     testing::{FakeExecutor, Gate},
 };
 use types::{KvPools, SamplingParams, TokenId};
@@ -20,6 +20,8 @@ pub(crate) const CAPACITY: Capacity = Capacity {
     max_num_batched_tokens: 128,
     max_model_len: 512,
     vocab_size: 1000,
+    hidden_size: 8,
+    kind: ModelKind::Decoder,
 };
 
 pub(crate) fn start(executor: FakeExecutor) -> EngineHandle {

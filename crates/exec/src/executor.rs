@@ -17,6 +17,31 @@ pub struct Capacity {
     pub max_model_len: usize,
     /// Size of the vocabulary: token ids are below it.
     pub vocab_size: usize,
+    /// Elements of a hidden state; 0 where the executor gives none back.
+    pub hidden_size: usize,
+    /// What the model can be asked for.
+    pub kind: ModelKind,
+}
+
+/// What a model can be asked for, and what its tokens see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelKind {
+    /// A token sees those before it. The model chooses tokens; its hidden states can be had too.
+    Decoder,
+    /// All tokens of a sequence see each other, so that one step has them all. The model gives hidden states alone.
+    Encoder,
+}
+
+impl Capacity {
+    /// The longest prompt of which hidden states can be had, in tokens. (One that is to be continued leaves room for a
+    /// token.)
+    #[must_use]
+    pub fn max_embedded_tokens(&self) -> usize {
+        match self.kind {
+            ModelKind::Decoder => self.max_model_len,
+            ModelKind::Encoder => self.max_model_len.min(self.max_num_batched_tokens),
+        }
+    }
 }
 
 /// A launched step, to be handed back to [`Executor::collect`].

@@ -14,5 +14,7 @@ mod plan;
 pub mod testing;
 mod validate;
 
-pub use executor::{Capacity, ExecError, Executor, StageTime, Ticket};
-pub use plan::{SampleSpec, SampledToken, SeqOutput, SeqStep, StepOutput, StepPlan, StepTokens};
+pub use executor::{Capacity, ExecError, Executor, ModelKind, StageTime, Ticket};
+pub use plan::{
+    HiddenOutput, HiddenRows, SampleSpec, SampledToken, SeqOutput, SeqStep, StepOutput, StepPlan, StepTokens, Wanted,
+};

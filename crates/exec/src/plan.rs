@@ -22,7 +22,13 @@ impl StepPlan {
 
     /// The sequences for which the step chooses a token, in the order of its rows.
     pub fn sampled(&self) -> impl Iterator<Item = (SeqId, &SampleSpec)> {
-        self.seqs.iter().filter_map(|seq| Some((seq.seq_id, seq.sample.as_ref()?)))
+        self.seqs.iter().filter_map(|seq| Some((seq.seq_id, seq.wanted.sample()?)))
+    }
+
+    /// Whether hidden states of any sequence are wanted.
+    #[must_use]
+    pub fn wants_hidden(&self) -> bool {
+        self.seqs.iter().any(|seq| matches!(seq.wanted, Wanted::Hidden(_)))
     }
 
     /// Puts the tokens that the step before chose where the plan only names their rows.
@@ -82,8 +88,8 @@ pub struct SeqStep {
     /// sight of all tokens to compute are [`BlockId::NULL`]. Shared with the scheduler until the tables change, so that
     /// a step does not copy them.
     pub block_tables: Arc<Vec<Vec<BlockId>>>,
-    /// How to choose the token after the last of `tokens`; `None` in the middle of a prompt.
-    pub sample: Option<SampleSpec>,
+    /// What the step gives back for the sequence.
+    pub wanted: Wanted,
 }
 
 impl SeqStep {
@@ -91,6 +97,47 @@ impl SeqStep {
     #[must_use]
     pub fn num_tokens_after(&self) -> usize {
         self.num_computed_tokens + self.tokens.len()
+    }
+}
+
+/// What a step gives back for a sequence.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// Nothing: in the middle of a prompt.
+    Nothing,
+    /// The token after the last of the step's tokens, chosen so.
+    Token(SampleSpec),
+    /// Hidden states of the step's tokens: what the output matrix would be multiplied with, after the final norm, where
+    /// the model has either. Not scaled as logits are.
+    Hidden(HiddenRows),
+}
+
+impl Wanted {
+    /// How to choose a token, where one is wanted.
+    #[must_use]
+    pub fn sample(&self) -> Option<&SampleSpec> {
+        if let Self::Token(sample) = self { Some(sample) } else { None }
+    }
+}
+
+/// Which hidden states of a step's tokens, `[tokens, hidden_size]`, are given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HiddenRows {
+    /// Each of them.
+    All,
+    /// One row: their sum in single precision.
+    Sum,
+    /// That of the first token.
+    First,
+    /// That of the last token.
+    Last,
+}
+
+impl HiddenRows {
+    /// How many rows come of so many tokens.
+    #[must_use]
+    pub fn count(self, num_tokens: usize) -> usize {
+        if self == Self::All { num_tokens } else { 1 }
     }
 }
 
@@ -110,11 +157,22 @@ pub struct SampleSpec {
 /// What a step produced.
 #[derive(Clone, Debug, Default)]
 pub struct StepOutput {
-    /// One entry per [`SeqStep`] with a [`SampleSpec`], in the order of the plan.
+    /// One entry per [`SeqStep`] that wants a token, in the order of the plan.
     pub seqs: Vec<SeqOutput>,
+    /// One entry per [`SeqStep`] that wants hidden states, in the order of the plan.
+    pub hidden: Vec<HiddenOutput>,
 }
 
-/// What a step produced for one sequence.
+/// The hidden states of one sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HiddenOutput {
+    /// Which sequence this is.
+    pub seq_id: SeqId,
+    /// The wanted rows one after the other, `[HiddenRows::count, hidden_size]`.
+    pub values: Vec<f32>,
+}
+
+/// The token that a step chose for one sequence.
 #[derive(Clone, Debug)]
 pub struct SeqOutput {
     /// Which sequence this is.

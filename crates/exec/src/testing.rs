@@ -2,16 +2,17 @@
 //!
 //! It stores token ids in its paged blocks and reads them back through the block table, so that a wrong table, a lost
 //! block, a wrong position or a recomputation with other tokens changes the text. Batching, chunking, preemption and
-//! the prefix cache must not. Where there is a window, the hash is of the tokens in sight, in each pool. With two steps in flight, what a step chooses is known when it is collected, to the next
-//! step alone before: as on a device.
+//! the prefix cache must not. Where there is a window, the hash is of the tokens in sight, in each pool. The hidden
+//! state of a token is made of the same hash: small whole numbers, so that their sums are exact in any order. With two
+//! steps in flight, what a step chooses is known when it is collected, to the next step alone before: as on a device.
 
 use std::{collections::VecDeque, sync::mpsc};
 
 use types::{BLOCK_SIZE, KvPool, SamplingParams, TokenId};
 
 use crate::{
-    Capacity, ExecError, Executor, SampleSpec, SampledToken, SeqOutput, SeqStep, StepOutput, StepPlan, StepTokens,
-    Ticket,
+    Capacity, ExecError, Executor, HiddenOutput, HiddenRows, ModelKind, SampleSpec, SampledToken, SeqOutput, SeqStep,
+    StepOutput, StepPlan, StepTokens, Ticket, Wanted,
 };
 
 /// The executor. See the module's documentation.
@@ -131,19 +132,42 @@ impl FakeExecutor {
     pub fn reference(&self, prompt: &[TokenId], params: &SamplingParams, uniforms: &[f64]) -> Vec<TokenId> {
         let mut tokens = prompt.to_vec();
         for &uniform in uniforms {
-            let seen: Vec<_> = self
-                .capacity
-                .pools
-                .iter()
-                .flat_map(|pool| &tokens[pool.first_visible(tokens.len() - 1)..])
-                .copied()
-                .collect();
+            let seen = self.seen(&tokens);
             tokens.push(self.choose(&seen, params, uniform).token_id);
         }
         tokens.split_off(prompt.len())
     }
 
-    fn compute(&mut self, seq: &SeqStep) -> Result<Option<SeqOutput>, ExecError> {
+    /// The hidden state of each token of a prompt, computed directly.
+    #[must_use]
+    pub fn reference_hidden(&self, prompt: &[TokenId]) -> Vec<Vec<f32>> {
+        let ends = (1..=prompt.len()).map(|end| if self.is_encoder() { prompt.len() } else { end });
+        ends.enumerate().map(|(position, end)| self.hidden_state(&self.seen(&prompt[..end]), position)).collect()
+    }
+
+    /// What the last of these tokens sees, in each pool.
+    fn seen(&self, tokens: &[TokenId]) -> Vec<TokenId> {
+        let pools = self.capacity.pools.iter();
+        pools.flat_map(|pool| &tokens[pool.first_visible(tokens.len() - 1)..]).copied().collect()
+    }
+
+    fn is_encoder(&self) -> bool {
+        self.capacity.kind == ModelKind::Encoder
+    }
+
+    fn hidden_state(&self, seen: &[TokenId], position: usize) -> Vec<f32> {
+        let mut hash = Fnv::new();
+        seen.iter().for_each(|token| hash.write(u64::from(token.0)));
+        let state = (0..self.capacity.hidden_size).map(|i| {
+            let mut hash = Fnv(hash.0);
+            hash.write((position * self.capacity.hidden_size + i) as u64);
+            (hash.finish() % 256) as f32
+        });
+        state.collect()
+    }
+
+    /// Computes a part of a plan and adds what it gives to the output.
+    fn compute(&mut self, seq: &SeqStep, output: &mut StepOutput) -> Result<(), ExecError> {
         let StepTokens::Known(token_ids) = &seq.tokens else { unreachable!("the plan was resolved") };
         for (blocks, table) in self.blocks.iter_mut().zip(&*seq.block_tables) {
             for (i, &token) in token_ids.iter().enumerate() {
@@ -152,8 +176,9 @@ impl FakeExecutor {
             }
         }
         // What the first token sees must be there even where the last one, whose sight is hashed, does not see it.
+        let end = seq.num_tokens_after();
         let in_sight: Vec<_> = (0..self.blocks.len())
-            .map(|pool_idx| self.read(seq, pool_idx, seq.num_computed_tokens))
+            .map(|pool_idx| self.read(seq, pool_idx, (seq.num_computed_tokens, end)))
             .collect::<Result<_, _>>()?;
         let first = &in_sight[0];
         for tokens in &in_sight[1..] {
@@ -162,20 +187,49 @@ impl FakeExecutor {
                 return Err(ExecError::InvalidPlan(format!("sequence {} has other tokens in other pools", seq.seq_id)));
             }
         }
-        let Some(sample) = &seq.sample else { return Ok(None) };
-        check_recent_tokens(first, sample)?;
-        let last = seq.num_tokens_after() - 1;
-        let hashed = (0..self.blocks.len()).map(|pool_idx| self.read(seq, pool_idx, last));
-        let hashed = hashed.collect::<Result<Vec<_>, _>>()?.concat();
-        let token = self.choose(&hashed, &sample.params, sample.uniform);
-        Ok(Some(SeqOutput { seq_id: seq.seq_id, tokens: vec![token], logits: None }))
+        match &seq.wanted {
+            Wanted::Nothing => {}
+            Wanted::Token(sample) => {
+                check_recent_tokens(first, sample)?;
+                let token = self.choose(&self.read_all(seq, end)?, &sample.params, sample.uniform);
+                output.seqs.push(SeqOutput { seq_id: seq.seq_id, tokens: vec![token], logits: None });
+            }
+            Wanted::Hidden(rows) => {
+                output.hidden.push(HiddenOutput { seq_id: seq.seq_id, values: self.hidden(seq, *rows)? });
+            }
+        }
+        Ok(())
     }
 
-    /// A pool's tokens from those on that the one at `position` sees.
-    fn read(&self, seq: &SeqStep, pool_idx: usize, position: usize) -> Result<Vec<TokenId>, ExecError> {
+    fn hidden(&self, seq: &SeqStep, rows: HiddenRows) -> Result<Vec<f32>, ExecError> {
+        let (start, end) = (seq.num_computed_tokens, seq.num_tokens_after());
+        let positions = match rows {
+            HiddenRows::All | HiddenRows::Sum => start..end,
+            HiddenRows::First => start..start + 1,
+            HiddenRows::Last => end - 1..end,
+        };
+        let states = positions.map(|position| {
+            let seen = self.read_all(seq, if self.is_encoder() { end } else { position + 1 })?;
+            Ok(self.hidden_state(&seen, position))
+        });
+        let states = states.collect::<Result<Vec<_>, _>>()?;
+        if rows != HiddenRows::Sum {
+            return Ok(states.concat());
+        }
+        Ok((0..self.capacity.hidden_size).map(|i| states.iter().map(|state| state[i]).sum()).collect())
+    }
+
+    /// What the token before `end` sees, in each pool.
+    fn read_all(&self, seq: &SeqStep, end: usize) -> Result<Vec<TokenId>, ExecError> {
+        let pools = (0..self.blocks.len()).map(|pool_idx| self.read(seq, pool_idx, (end - 1, end)));
+        Ok(pools.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// A pool's tokens before `end`, from those on that the one at `position` sees.
+    fn read(&self, seq: &SeqStep, pool_idx: usize, (position, end): (usize, usize)) -> Result<Vec<TokenId>, ExecError> {
         let (blocks, table) = (&self.blocks[pool_idx], &seq.block_tables[pool_idx]);
         let pool: KvPool = self.capacity.pools.iter().nth(pool_idx).expect("one table each pool");
-        let tokens = (pool.first_visible(position)..seq.num_tokens_after()).map(|position| {
+        let tokens = (pool.first_visible(position)..end).map(|position| {
             let slots = &blocks[table[position / BLOCK_SIZE].index()];
             slots[position % BLOCK_SIZE].ok_or_else(|| {
                 let id = seq.seq_id;
@@ -237,7 +291,7 @@ impl Executor for FakeExecutor {
         }
         let mut output = StepOutput::default();
         for seq in &resolved.seqs {
-            output.seqs.extend(self.compute(seq)?);
+            self.compute(seq, &mut output)?;
         }
         self.in_flight.push_back((plan.clone(), output));
         if let Some(gate) = &self.gate {

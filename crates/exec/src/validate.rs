@@ -2,7 +2,7 @@
 
 use types::{BLOCK_SIZE, BlockId, KvPool, SeqId};
 
-use crate::{Capacity, ExecError, SeqStep, StepPlan, StepTokens};
+use crate::{Capacity, ExecError, ModelKind, SeqStep, StepPlan, StepTokens, Wanted};
 
 impl StepPlan {
     /// Checks the plan against what the executor can hold and the step in flight, whose rows it may name. Linear in the
@@ -43,6 +43,7 @@ impl SeqStep {
             return Err(invalid(format!("sequence {id} has {num_tables} block tables, there are {num_pools} pools")));
         }
         self.validate_tokens(capacity.vocab_size, rows)?;
+        self.validate_wanted(capacity)?;
         capacity.pools.iter().zip(&*self.block_tables).try_for_each(|(pool, table)| self.validate_table(pool, table))
     }
 
@@ -57,6 +58,24 @@ impl SeqStep {
         match wrong {
             Some(block) => Err(invalid(format!("sequence {id} names block {block}, the pool has {}", pool.num_blocks))),
             None => Ok(()),
+        }
+    }
+
+    fn validate_wanted(&self, capacity: &Capacity) -> Result<(), ExecError> {
+        let (id, num_computed) = (self.seq_id, self.num_computed_tokens);
+        let is_encoder = capacity.kind == ModelKind::Encoder;
+        match self.wanted {
+            Wanted::Token(_) if is_encoder => {
+                Err(invalid(format!("sequence {id} wants a token, an encoder chooses none")))
+            }
+            Wanted::Hidden(_) if capacity.hidden_size == 0 => {
+                Err(invalid(format!("sequence {id} wants hidden states, this executor gives none")))
+            }
+            _ if is_encoder && num_computed > 0 => {
+                let expected = "an encoder has all tokens of a sequence in one step";
+                Err(invalid(format!("sequence {id} has {num_computed} tokens computed before, {expected}")))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -87,7 +106,7 @@ mod tests {
     use types::{BlockId, KvPools, SamplingParams, SeqId, TokenId};
 
     use super::*;
-    use crate::SampleSpec;
+    use crate::{HiddenRows, SampleSpec};
 
     const CAPACITY: Capacity = Capacity {
         pools: KvPools::full(4),
@@ -95,6 +114,8 @@ mod tests {
         max_num_batched_tokens: 20,
         max_model_len: 32,
         vocab_size: 100,
+        hidden_size: 8,
+        kind: ModelKind::Decoder,
     };
 
     fn seq(id: u64, num_tokens: usize, blocks: &[u32]) -> SeqStep {
@@ -103,12 +124,21 @@ mod tests {
             tokens: StepTokens::Known(vec![TokenId(7); num_tokens]),
             num_computed_tokens: 0,
             block_tables: Arc::new(vec![blocks.iter().copied().map(BlockId).collect()]),
-            sample: None,
+            wanted: Wanted::Nothing,
         }
     }
 
+    fn token() -> Wanted {
+        let params = Arc::new(SamplingParams::greedy());
+        Wanted::Token(SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false })
+    }
+
     fn check(seqs: Vec<SeqStep>, expect: &str) {
-        let result = StepPlan { seqs, finished: Vec::new() }.validate(&CAPACITY, None);
+        check_for(CAPACITY, seqs, expect);
+    }
+
+    fn check_for(capacity: Capacity, seqs: Vec<SeqStep>, expect: &str) {
+        let result = StepPlan { seqs, finished: Vec::new() }.validate(&capacity, None);
         let message = result.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
         assert!(message.contains(expect), "{message:?} does not hold {expect:?}");
     }
@@ -133,6 +163,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wanted_is_checked() {
+        let step = |wanted| vec![SeqStep { wanted, ..seq(1, 2, &[0]) }];
+        let encoder = Capacity { kind: ModelKind::Encoder, ..CAPACITY };
+        check_for(encoder, step(Wanted::Hidden(HiddenRows::Sum)), "ok");
+        check_for(encoder, step(token()), "sequence 1 wants a token, an encoder chooses none");
+        let rest = SeqStep { num_computed_tokens: 3, ..seq(1, 2, &[0]) };
+        check_for(encoder, vec![rest.clone()], "sequence 1 has 3 tokens computed before, an encoder has all tokens");
+        check(vec![rest], "ok");
+        let none = Capacity { hidden_size: 0, ..CAPACITY };
+        check_for(none, step(Wanted::Hidden(HiddenRows::All)), "sequence 1 wants hidden states, this executor gives");
+        check_for(none, step(token()), "ok");
+    }
+
+    #[test]
     fn blocks_out_of_sight_may_be_missing() {
         let pools = KvPools::new(KvPool::full(4), Some(KvPool { num_blocks: 2, window: Some(4) }));
         let check = |tables: [&[u32]; 2], expect: &str| {
@@ -151,10 +195,9 @@ mod tests {
 
     #[test]
     fn rows_that_are_awaited_are_checked() {
-        let params = Arc::new(SamplingParams::greedy());
-        let sample = Some(SampleSpec { params, uniform: 0.5, recent_tokens: Vec::new(), want_logits: false });
+        let hidden = SeqStep { wanted: Wanted::Hidden(HiddenRows::Last), ..seq(1, 1, &[0]) };
         let in_flight =
-            StepPlan { seqs: vec![seq(1, 1, &[0]), SeqStep { sample, ..seq(2, 1, &[1]) }], finished: Vec::new() };
+            StepPlan { seqs: vec![hidden, SeqStep { wanted: token(), ..seq(2, 1, &[1]) }], finished: Vec::new() };
         let check = |id, row, expect: &str| {
             let seq = SeqStep { tokens: StepTokens::Chosen { row }, num_computed_tokens: 1, ..seq(id, 1, &[1]) };
             let result = StepPlan { seqs: vec![seq], finished: Vec::new() }.validate(&CAPACITY, Some(&in_flight));

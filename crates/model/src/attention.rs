@@ -13,7 +13,7 @@ pub struct Attention {
     pub head_dim: usize,
     /// Set where keys and values are one compressed vector a token.
     pub latent: Option<Latent>,
-    /// Which earlier positions a token sees.
+    /// Which positions a token sees.
     pub mask: Mask,
     /// Position embedding of queries and keys.
     pub rope: Rope,
@@ -52,11 +52,13 @@ pub struct Latent {
     pub value_dim: usize,
 }
 
-/// Which earlier positions a token sees.
+/// Which positions a token sees: earlier ones and its own, unless all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mask {
-    /// All of them.
+    /// All earlier ones.
     Full,
+    /// All of the sequence, later ones too; they are in the same step (encoders).
+    Bidirectional,
     /// The last `window` tokens, itself included.
     Sliding {
         /// Tokens seen.

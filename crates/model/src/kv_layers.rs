@@ -16,7 +16,7 @@ impl Mask {
     #[must_use]
     pub fn window(&self) -> Option<usize> {
         match *self {
-            Self::Full => None,
+            Self::Full | Self::Bidirectional => None,
             Self::Sliding { window } => Some(window),
             Self::Chunked { chunk } => Some(chunk),
         }

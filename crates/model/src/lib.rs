@@ -21,7 +21,7 @@ pub use ffn::{Activation, ExpertGroups, Ffn, GroupScore, Moe, Scoring, Shared, S
 pub use kv_layers::KvLayers;
 pub use resolve::resolve_weights;
 pub use rope::{Rope, RopeScaling, RopeStyle, Yarn};
-pub use spec::{DecoderSpec, LayerSpec, Names, Norm, Residual};
+pub use spec::{DecoderSpec, Head, LayerSpec, Names, Norm, Pooling, Residual};
 pub use weights::{
     AttentionWeights, DecoderWeights, ExpertLinear, FfnWeights, GatedWeights, HeadWeights, LatentKeys, LatentWeights,
     LayerWeights, Linear, MoeWeights, NormWeights, PerLayerBlock, PerLayerInputs, PlainWeights, QueryWeights,

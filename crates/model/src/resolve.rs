@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use gguf::{Gguf, TensorInfo};
 
 use crate::{
-    DecoderSpec, DecoderWeights, LayerSpec, LayerWeights, Linear, ModelError, Norm, NormWeights, PerLayerBlock,
+    DecoderSpec, DecoderWeights, Head, LayerSpec, LayerWeights, Linear, ModelError, Norm, NormWeights, PerLayerBlock,
     PerLayerInputs, RopeFactors, RopeScaling,
 };
 
@@ -18,16 +18,21 @@ use crate::{
 /// [`ModelError`] when one is missing or misshapen, or when tensors are left over.
 pub fn resolve_weights(spec: &DecoderSpec, gguf: &Gguf) -> Result<DecoderWeights<TensorInfo>, ModelError> {
     let mut finder = Finder { gguf, spec, used: HashSet::new() };
-    let hidden = spec.hidden_size;
+    let (hidden, has_logits) = (spec.hidden_size, spec.head == Head::Logits);
     let weights = DecoderWeights {
         token_embd: finder.require("token_embd.weight", &[hidden, spec.vocab_size])?,
         position_embd: match spec.learned_positions {
             Some(rows) => Some(finder.require("position_embd.weight", &[hidden, rows])?),
             None => None,
         },
+        token_types: match spec.token_types {
+            Some(rows) => Some(finder.require("token_types.weight", &[hidden, rows])?),
+            None => None,
+        },
+        token_embd_norm: finder.norm_when(spec.embedding_norm, "token_embd_norm")?,
         per_layer_inputs: finder.per_layer_inputs()?,
-        output_norm: finder.norm("output_norm")?,
-        output: finder.optional("output.weight", &[hidden, spec.vocab_size])?,
+        output_norm: finder.norm_when(has_logits, "output_norm")?,
+        output: if has_logits { finder.optional("output.weight", &[hidden, spec.vocab_size])? } else { None },
         rope_factors: finder.rope_factors()?,
         layers: (0..spec.layers.len()).map(|i| finder.layer(i, &spec.layers[i])).collect::<Result<_, _>>()?,
     };
@@ -135,10 +140,10 @@ impl Finder<'_> {
             attention: self.attention(idx, attention)?,
             attn_sinks: self.when(attention.sinks, &name("attn_sinks.weight"), &[attention.num_heads])?,
             attn_output: self.linear(&name("attn_output"), self.spec.hidden_size, attention.output_size())?,
-            post_attention_norm: self.norm_when(residual.norms_outputs(), &name("post_attention_norm"))?,
+            post_attention_norm: self.norm_when(residual.has_post_norms(), &name(names.post_attention_norm))?,
             ffn_norm: self.norm_when(residual.norms_ffn(), &name(names.ffn_norm))?,
             ffn: self.ffn(idx, &spec.ffn)?,
-            post_ffw_norm: self.norm_when(residual.norms_outputs(), &name("post_ffw_norm"))?,
+            post_ffw_norm: self.norm_when(residual.has_post_norms(), &name(names.post_ffw_norm))?,
             per_layer_block: match self.spec.per_layer_inputs {
                 Some(size) => Some(PerLayerBlock {
                     gate: self.linear(&name("inp_gate"), size, self.spec.hidden_size)?,

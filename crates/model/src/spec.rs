@@ -1,8 +1,8 @@
-//! The decoder as data. Closed enums: an executor's `match` fails to compile when a kind is added.
+//! The model as data. Closed enums: an executor's `match` fails to compile when a kind is added.
 
-use crate::{Attention, Ffn};
+use crate::{Attention, Ffn, Mask};
 
-/// A decoder-only transformer.
+/// A transformer of one stack of layers: a decoder, or an encoder like BERT.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecoderSpec {
     /// `general.architecture`.
@@ -18,8 +18,13 @@ pub struct DecoderSpec {
     /// Rows of a table of learned vectors, one a position, that are added to the token embeddings (GPT-2). No sequence
     /// can be longer.
     pub learned_positions: Option<usize>,
+    /// Rows of a table of learned vectors, one a kind of text (BERT's segments); the first of them is added to all token
+    /// embeddings.
+    pub token_types: Option<usize>,
     /// Token embeddings are multiplied by this.
     pub embedding_scale: f32,
+    /// Whether the embeddings, all that is added to them included, are normed before the first layer (BERT).
+    pub embedding_norm: bool,
     /// Width of what each layer gets of each token beside the residual stream (Gemma 4), see
     /// [`crate::PerLayerInputs`].
     pub per_layer_inputs: Option<usize>,
@@ -35,8 +40,36 @@ pub struct DecoderSpec {
     pub logit_scale: f32,
     /// Logits become `cap * tanh(logits / cap)`.
     pub logit_softcap: Option<f32>,
+    /// What stands behind the last layer.
+    pub head: Head,
+    /// How the file would have hidden states made one vector for a text, where it says so.
+    pub pooling: Option<Pooling>,
     /// What the file calls some tensors.
     pub names: Names,
+}
+
+/// What stands behind the last layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// A norm, and a matrix that makes logits of hidden states: the model chooses tokens.
+    Logits,
+    /// Nothing: the residual stream is all that the model gives.
+    None,
+}
+
+/// How the hidden states of a text's tokens are made one vector: `{arch}.pooling_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// Not at all: each token has its own.
+    None,
+    /// Their mean.
+    Mean,
+    /// The first token's.
+    Cls,
+    /// The last token's.
+    Last,
+    /// A score of the first token's by a classifier: the model ranks texts.
+    Rank,
 }
 
 /// How the residual stream is normed.
@@ -70,6 +103,8 @@ pub enum Residual {
     SandwichNorm,
     /// `x += norm(attn(x)); x += norm(ffn(x))` (OLMo 2, EXAONE 4).
     PostNorm,
+    /// `x = norm(x + attn(x)); x = norm(x + ffn(x))` (BERT).
+    NormedSum,
     /// `n = norm(x); x += attn(n) + ffn(n)` (Command R, Falcon 7B).
     Parallel,
     /// `x += attn(norm(x)) + ffn(norm(x))`, each norm with its own weights (Falcon 40B).
@@ -83,11 +118,20 @@ pub struct Names {
     pub attn_norm: &'static str,
     /// The norm before the feed-forward block.
     pub ffn_norm: &'static str,
+    /// The norm behind attention.
+    pub post_attention_norm: &'static str,
+    /// The norm behind the feed-forward block.
+    pub post_ffw_norm: &'static str,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { attn_norm: "attn_norm", ffn_norm: "ffn_norm" }
+        Self {
+            attn_norm: "attn_norm",
+            ffn_norm: "ffn_norm",
+            post_attention_norm: "post_attention_norm",
+            post_ffw_norm: "post_ffw_norm",
+        }
     }
 }
 
@@ -95,7 +139,7 @@ impl Residual {
     /// Whether attention's input is normed.
     #[must_use]
     pub fn norms_attention(self) -> bool {
-        self != Self::PostNorm
+        !matches!(self, Self::PostNorm | Self::NormedSum)
     }
 
     /// Whether the feed-forward block's input is normed by weights of its own.
@@ -104,10 +148,10 @@ impl Residual {
         matches!(self, Self::PreNorm | Self::SandwichNorm | Self::ParallelNorms)
     }
 
-    /// Whether the blocks' outputs are normed.
+    /// Whether a norm stands behind each block: of its output, or of the sum.
     #[must_use]
-    pub fn norms_outputs(self) -> bool {
-        matches!(self, Self::SandwichNorm | Self::PostNorm)
+    pub fn has_post_norms(self) -> bool {
+        matches!(self, Self::SandwichNorm | Self::PostNorm | Self::NormedSum)
     }
 
     /// Whether both blocks read the residual stream as it was before the layer.
@@ -122,6 +166,12 @@ impl DecoderSpec {
     #[must_use]
     pub fn kv_elements_per_token(&self) -> usize {
         self.layers.iter().map(|l| l.attention.key_cache_size() + l.attention.value_cache_size()).sum()
+    }
+
+    /// Whether tokens see those after them, so that one step must have all tokens of a sequence.
+    #[must_use]
+    pub fn is_encoder(&self) -> bool {
+        self.layers.iter().any(|layer| layer.attention.mask == Mask::Bidirectional)
     }
 
     /// The longest sequence that can be computed, where there is a limit.

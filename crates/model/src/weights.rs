@@ -15,11 +15,15 @@ pub struct DecoderWeights<T> {
     pub token_embd: T,
     /// `[learned_positions, hidden_size]`, with [`DecoderSpec::learned_positions`].
     pub position_embd: Option<T>,
+    /// `[token_types, hidden_size]`, with [`DecoderSpec::token_types`].
+    pub token_types: Option<T>,
+    /// With [`DecoderSpec::embedding_norm`].
+    pub token_embd_norm: Option<NormWeights<T>>,
     /// With [`DecoderSpec::per_layer_inputs`].
     pub per_layer_inputs: Option<PerLayerInputs<T>>,
-    /// Before the output matrix.
-    pub output_norm: NormWeights<T>,
-    /// `[vocab_size, hidden_size]`; `None` when tied to `token_embd`.
+    /// Before the output matrix; with [`crate::Head::Logits`].
+    pub output_norm: Option<NormWeights<T>>,
+    /// `[vocab_size, hidden_size]`; `None` when tied to `token_embd`, or without [`crate::Head::Logits`].
     pub output: Option<T>,
     /// Divisors of the rotary frequencies.
     pub rope_factors: RopeFactors<T>,
@@ -46,7 +50,7 @@ pub enum RopeFactors<T> {
 /// The weights of a layer.
 #[derive(Clone, Debug)]
 pub struct LayerWeights<T> {
-    /// Unless [`crate::Residual::PostNorm`].
+    /// Where attention's inputs are normed.
     pub attn_norm: Option<NormWeights<T>>,
     /// What makes queries, keys and values.
     pub attention: AttentionWeights<T>,
@@ -54,13 +58,13 @@ pub struct LayerWeights<T> {
     pub attn_sinks: Option<T>,
     /// `[hidden_size, output_size]`.
     pub attn_output: Linear<T>,
-    /// Where the residual stream gets normed outputs.
+    /// Where a norm stands behind the blocks: [`crate::Residual::has_post_norms`].
     pub post_attention_norm: Option<NormWeights<T>>,
     /// Where the feed-forward block has a norm of its own.
     pub ffn_norm: Option<NormWeights<T>>,
     /// The feed-forward block.
     pub ffn: FfnWeights<T>,
-    /// Where the residual stream gets normed outputs.
+    /// Where a norm stands behind the blocks: [`crate::Residual::has_post_norms`].
     pub post_ffw_norm: Option<NormWeights<T>>,
     /// With [`DecoderSpec::per_layer_inputs`]: a third block.
     pub per_layer_block: Option<PerLayerBlock<T>>,

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use exec::{Capacity, SampledToken, SeqOutput, StepOutput, StepPlan};
+use exec::{Capacity, ModelKind, SampledToken, SeqOutput, StepOutput, StepPlan};
 use scheduler::{Scheduler, SchedulerConfig, SeqRequest};
 use types::{KvPools, RequestId, SamplingParams, TokenId};
 
@@ -15,6 +15,8 @@ const CAPACITY: Capacity = Capacity {
     max_num_batched_tokens: 2048,
     max_model_len: 16_384,
     vocab_size: 128_000,
+    hidden_size: 8,
+    kind: ModelKind::Decoder,
 };
 
 /// Steps measured in each case.
@@ -68,8 +70,8 @@ fn step(scheduler: &mut Scheduler) -> Taken {
 fn answer(plan: &StepPlan) -> StepOutput {
     let token = |id: u64| SampledToken { token_id: TokenId(id as u32), logprob: f32::NAN, top_logprobs: Vec::new() };
     let output = |id: u64| SeqOutput { seq_id: types::SeqId(id), tokens: vec![token(id)], logits: None };
-    let sampled = plan.seqs.iter().filter(|seq| seq.sample.is_some());
-    StepOutput { seqs: sampled.map(|seq| output(seq.seq_id.0)).collect() }
+    let sampled = plan.seqs.iter().filter(|seq| seq.wanted.sample().is_some());
+    StepOutput { seqs: sampled.map(|seq| output(seq.seq_id.0)).collect(), hidden: Vec::new() }
 }
 
 fn request(id: u64, num_tokens: u32, params: &SamplingParams) -> SeqRequest {

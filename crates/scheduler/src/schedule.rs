@@ -126,7 +126,7 @@ impl Scheduler {
             let num_computed = seq.num_computed + seq.num_scheduled;
             self.stats.prompt_tokens += seq.count_prompt(num_computed) as u64;
             let part = seq.step(num_rows);
-            let outcome = match &part.sample {
+            let outcome = match part.wanted.sample() {
                 Some(_) => Outcome::Token,
                 None if seq.is_computed() => Outcome::End,
                 None => Outcome::Chunk,

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use exec::{SampleSpec, SampledToken, SeqStep, StepTokens};
+use exec::{SampleSpec, SampledToken, SeqStep, StepTokens, Wanted};
 use kvcache::BlockTable;
 use sampling::Mt19937;
 use types::{RequestId, SamplingParams, SeqId, TokenId};
@@ -120,7 +120,7 @@ impl Sequence {
             tokens,
             num_computed_tokens: start,
             block_tables: Arc::clone(self.table.blocks()),
-            sample: samples.then(|| self.sample_spec()),
+            wanted: if samples { Wanted::Token(self.sample_spec()) } else { Wanted::Nothing },
         };
         (self.num_computed, self.num_scheduled) = (end, 0);
         if samples {

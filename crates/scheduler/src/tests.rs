@@ -10,7 +10,7 @@ mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use exec::{Capacity, Executor, SampleSpec, StepOutput, StepPlan, Ticket, testing::FakeExecutor};
+use exec::{Capacity, Executor, ModelKind, SampleSpec, StepOutput, StepPlan, Ticket, testing::FakeExecutor};
 use sampling::Mt19937;
 use types::{KvPools, RequestId, SamplingParams, TokenId};
 
@@ -23,6 +23,8 @@ pub(crate) const AMPLE: Capacity = Capacity {
     max_num_batched_tokens: 256,
     max_model_len: 1024,
     vocab_size: 1000,
+    hidden_size: 8,
+    kind: ModelKind::Decoder,
 };
 
 pub(crate) const CONFIG: SchedulerConfig =
@@ -193,5 +195,5 @@ pub(crate) fn shape(plan: &StepPlan) -> Vec<(u64, usize)> {
 
 /// The samples asked for by a plan.
 pub(crate) fn samples(plan: &StepPlan) -> Vec<&SampleSpec> {
-    plan.seqs.iter().filter_map(|seq| seq.sample.as_ref()).collect()
+    plan.seqs.iter().filter_map(|seq| seq.wanted.sample()).collect()
 }

@@ -5,7 +5,7 @@ use model::{
     QueryWeights, Values,
 };
 
-use super::{Buffers, Forward, matmul, norm};
+use super::{Buffers, Forward, PostNorm, matmul, norm};
 use crate::{
     batch::Batch,
     ops::{Compute, Write, attention::attention, kv_write::kv_write, latent, matmul::Product, norm::Norm, rope},
@@ -47,7 +47,8 @@ impl Forward {
         }
         matmul::quantize(compute, model, x);
         // attn_output, then the post norm where there is one
-        self.add_branch(model, &weights.attn_output, weights.post_attention_norm.as_ref());
+        let post_norm = PostNorm::of(spec.residual, weights.post_attention_norm.as_ref());
+        self.add_branch(model, &weights.attn_output, post_norm);
     }
 
     /// Queries, keys and values of a matrix each.

@@ -2,7 +2,7 @@
 
 use model::{Activation, Ffn, FfnWeights, GatedWeights, Moe, MoeWeights, PlainWeights, SharedExpert};
 
-use super::{Buffers, Forward, matmul};
+use super::{Buffers, Forward, PostNorm, matmul};
 use crate::{
     ops::{
         Write,
@@ -22,15 +22,16 @@ impl Forward {
         } else {
             self.load_hidden(model, weights.ffn_norm.as_ref());
         }
+        let post_norm = PostNorm::of(spec.residual, weights.post_ffw_norm.as_ref());
         match (spec.ffn, &weights.ffn) {
             (Ffn::Gated { size, activation }, FfnWeights::Gated(gated)) => {
                 self.gate(model, gated, (size, activation));
                 // ffn_down, then the post norm where there is one
-                self.add_branch(model, &gated.down, weights.post_ffw_norm.as_ref());
+                self.add_branch(model, &gated.down, post_norm);
             }
             (Ffn::Plain { size, activation }, FfnWeights::Plain(plain)) => {
                 self.up(model, plain, (size, activation));
-                self.add_branch(model, &plain.down, weights.post_ffw_norm.as_ref());
+                self.add_branch(model, &plain.down, post_norm);
             }
             (Ffn::Moe(moe), FfnWeights::Moe(experts)) => {
                 self.experts(model, experts, moe);
@@ -38,12 +39,12 @@ impl Forward {
                     self.shared_expert(model, expert, (shared.size, moe.activation));
                 }
                 // the post norm where there is one
-                match &weights.post_ffw_norm {
-                    Some(norm) => self.add_normed(model, norm),
-                    None => {
-                        let (Buffers { hidden, branch, .. }, scale) = (&mut self.buffers, model.spec.residual_scale);
-                        hidden.iter_mut().zip(branch).for_each(|(hidden, x)| *hidden += scale * *x);
-                    }
+                if let PostNorm::Output(norm) = post_norm {
+                    self.add_normed(model, norm);
+                } else {
+                    let (Buffers { hidden, branch, .. }, scale) = (&mut self.buffers, model.spec.residual_scale);
+                    hidden.iter_mut().zip(branch).for_each(|(hidden, x)| *hidden += scale * *x);
+                    self.norm_sum(model, post_norm);
                 }
             }
             _ => unreachable!("weights are resolved as the specification says"),

@@ -2,7 +2,7 @@
 
 use model::{Activation, Norm as NormKind, PerLayerInputs};
 
-use super::{Buffers, Forward, matmul, norm};
+use super::{Buffers, Forward, PostNorm, matmul, norm};
 use crate::{
     batch::Batch,
     ops::{Write, gated_act::gated_act, matmul::Product, norm::Norm},
@@ -50,7 +50,7 @@ impl Forward {
             gated_act(compute, Activation::GeluTanh, (gate, up), size, x);
             matmul::quantize(compute, model, x);
             // per_layer_proj, then its norm
-            self.add_branch(model, &block.proj, Some(&block.post_norm));
+            self.add_branch(model, &block.proj, PostNorm::Output(&block.post_norm));
         }
         // output_scale
         if let Some(scale) = weights.output_scale.as_ref().map(Weight::vector) {

@@ -1,4 +1,4 @@
-//! Attention over paged keys and values: causal, grouped heads, with an optional window, softcap and sinks.
+//! Attention over paged keys and values: causal or not, grouped heads, with an optional window, softcap and sinks.
 //!
 //! A task takes one KV head of one sequence for a tile of its tokens. It walks the blocks once, keeping for each query
 //! the running maximum, the sum of exponentials and the weighted values ("online softmax"); a block's keys are read
@@ -128,12 +128,14 @@ impl Scratch {
             let end = batch.positions[token] as usize + 1;
             match spec.mask {
                 Mask::Full => 0..end,
+                // The step has all tokens of the sequence.
+                Mask::Bidirectional => 0..batch.cu_seqlens[task.seq_idx + 1] - batch.cu_seqlens[task.seq_idx],
                 Mask::Sliding { window } => end.saturating_sub(window)..end,
                 Mask::Chunked { chunk } => (end - 1) / chunk * chunk..end,
             }
         };
         let first_block = visible(task.tokens.start).start / BLOCK_SIZE;
-        let last_block = batch.positions[task.tokens.end - 1] as usize / BLOCK_SIZE;
+        let last_block = (visible(task.tokens.end - 1).end - 1) / BLOCK_SIZE;
         let pool = &batch.pools[cache.pool_idx];
         let table = &pool.block_tables[pool.cu_blocks[task.seq_idx]..pool.cu_blocks[task.seq_idx + 1]];
         for (block_idx, &block) in table.iter().enumerate().take(last_block + 1).skip(first_block) {

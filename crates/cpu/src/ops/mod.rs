@@ -34,7 +34,7 @@ pub(crate) struct Scratch {
     pub(crate) panel: Panel,
     pub(crate) attention: attention::Tile,
     pub(crate) kv_block: Vec<Lanes>,
-    /// A row of the table of learned positions.
+    /// A row of a table that is added to another's.
     pub(crate) position: Vec<f32>,
     pub(crate) sampler: Sampler,
 }

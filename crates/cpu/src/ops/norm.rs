@@ -41,6 +41,11 @@ pub(crate) fn add_to(compute: &mut Compute, norm: Norm<'_>, scale: f32, x: &[f32
     });
 }
 
+/// Norms the rows of `x`, `[num_tokens, num_cols]`, in place.
+pub(crate) fn rows(compute: &mut Compute, norm: Norm<'_>, x: &mut [f32]) {
+    parts(compute, norm, norm.weight.len(), x);
+}
+
 /// Norms each `len` elements of `x`, `[num_tokens, num_heads, head_dim]`, in place. The weights are those of one such part
 /// or of several, which then take turns.
 pub(crate) fn heads(compute: &mut Compute, norm: Norm<'_>, len: usize, x: &mut [f32]) {
@@ -131,6 +136,7 @@ impl Kernel for ScaleHead<'_> {
     fn run(self) {
         let (mean, inverse) = self.norm.moments(self.head);
         self.head.iter_mut().zip(self.norm.weight).for_each(|(x, weight)| *x = (*x - mean) * inverse * weight);
+        self.head.iter_mut().zip(self.norm.bias).for_each(|(x, bias)| *x += bias);
     }
 }
 

@@ -26,6 +26,14 @@ pub(crate) struct Prompt {
 
 /// Opens `MODEL.gguf` with `GOLDEN.golden.safetensors`; `None` where the test data lacks them and may.
 pub(crate) fn open(model: &'static str, golden: &str) -> Option<Golden> {
+    let (gguf, bytes) = read(model, golden)?;
+    let tensors = SafeTensors::deserialize(&bytes).expect("a golden file");
+    let prompts = ["short", "medium", "long"].map(|prompt| read_prompt(&tensors, prompt));
+    Some(Golden { name: model, gguf, prompts: prompts.into() })
+}
+
+/// The model and the bytes of the golden file.
+pub(crate) fn read(model: &'static str, golden: &str) -> Option<(Arc<Gguf>, Vec<u8>)> {
     let files = [format!("{model}.gguf"), format!("{golden}.golden.safetensors")];
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let shared = std::env::var_os("LLCUDA_TEST_DATA").map_or_else(|| root.join("../shared/data"), PathBuf::from);
@@ -37,18 +45,23 @@ pub(crate) fn open(model: &'static str, golden: &str) -> Option<Golden> {
         return None;
     };
     let gguf = Gguf::open(&folder.join(&files[0])).expect("a sound GGUF");
-    let bytes = std::fs::read(folder.join(&files[1])).expect("a readable file");
-    let tensors = SafeTensors::deserialize(&bytes).expect("a golden file");
-    let prompts = ["short", "medium", "long"].map(|prompt| read_prompt(&tensors, prompt));
-    Some(Golden { name: model, gguf: Arc::new(gguf), prompts: prompts.into() })
+    Some((Arc::new(gguf), std::fs::read(folder.join(&files[1])).expect("a readable file")))
+}
+
+/// A tensor of a golden file as 32-bit words.
+pub(crate) fn words(tensors: &SafeTensors<'_>, name: &str) -> Vec<u32> {
+    let tensor = tensors.tensor(name).expect("a tensor of the golden file");
+    tensor.data().as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect()
+}
+
+/// A tensor of a golden file as numbers.
+pub(crate) fn floats(tensors: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    words(tensors, name).into_iter().map(f32::from_bits).collect()
 }
 
 fn read_prompt(tensors: &SafeTensors<'_>, prompt: &str) -> Prompt {
-    let words = |name: &str| {
-        let tensor = tensors.tensor(&format!("{prompt}.{name}")).expect("a tensor of the golden file");
-        tensor.data().as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect::<Vec<_>>()
-    };
-    let floats = |name: &str| words(name).into_iter().map(f32::from_bits).collect();
+    let words = |name: &str| words(tensors, &format!("{prompt}.{name}"));
+    let floats = |name: &str| floats(tensors, &format!("{prompt}.{name}"));
     Prompt {
         ids: words("ids"),
         last_logits: floats("last_logits"),

@@ -5,6 +5,7 @@
 
 mod batching;
 mod data;
+mod embeddings;
 mod executor;
 mod experts;
 mod input_sums;

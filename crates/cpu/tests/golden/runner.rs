@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use exec::{Executor, SampleSpec, SeqOutput, SeqStep, StepPlan};
+use exec::{Executor, SampleSpec, SeqOutput, SeqStep, StepOutput, StepPlan, Wanted};
 use types::{BLOCK_SIZE, BlockId, KvPool, KvPools, SamplingParams, SeqId, TokenId};
 
 /// Blocks in the pool of a test.
@@ -37,7 +37,7 @@ impl Sequence {
             tokens: self.tokens[start..end].iter().copied().map(TokenId).collect(),
             num_computed_tokens: start,
             block_tables: Arc::new(vec![self.block_table.clone()]),
-            sample: (end == self.tokens.len()).then_some(sample),
+            wanted: if end == self.tokens.len() { Wanted::Token(sample) } else { Wanted::Nothing },
         }
     }
 
@@ -63,12 +63,17 @@ fn spread(seq: &mut SeqStep, pools: KvPools) {
     seq.block_tables = Arc::new(pools.iter().map(visible).collect());
 }
 
+/// Runs one step; returns the tokens it chose.
+pub(crate) fn run(executor: &mut dyn Executor, seqs: Vec<SeqStep>) -> Vec<SeqOutput> {
+    run_step(executor, seqs).seqs
+}
+
 /// Runs one step.
-pub(crate) fn run(executor: &mut dyn Executor, mut seqs: Vec<SeqStep>) -> Vec<SeqOutput> {
+pub(crate) fn run_step(executor: &mut dyn Executor, mut seqs: Vec<SeqStep>) -> StepOutput {
     let pools = executor.capacity().pools;
     seqs.iter_mut().for_each(|seq| spread(seq, pools));
     let ticket = executor.launch(StepPlan { seqs, finished: Vec::new() }).expect("a valid plan");
-    executor.collect(ticket).expect("a step that works").seqs
+    executor.collect(ticket).expect("a step that works")
 }
 
 /// Prefills a prompt in chunks, then decodes; returns the logits after the prompt and the continuation.
@@ -104,7 +109,7 @@ pub(crate) fn generate_together(executor: &mut dyn Executor, prompts: &[&[u32]],
         }
         let steps: Vec<_> = active.iter().map(|&s| sequences[s].step(3 + s)).collect();
         let sampled: Vec<_> =
-            active.into_iter().zip(&steps).filter(|(_, step)| step.sample.is_some()).map(|(s, _)| s).collect();
+            active.into_iter().zip(&steps).filter(|(_, step)| step.wanted.sample().is_some()).map(|(s, _)| s).collect();
         for (s, output) in sampled.into_iter().zip(run(executor, steps)) {
             sequences[s].push(&output);
         }

@@ -30,7 +30,7 @@ impl Step<'_> {
     pub(super) fn turn(&self, layer_idx: usize) -> Result<(), CudaError> {
         let weights = &self.forward.model.weights.layers[layer_idx];
         let branch = match self.spec(layer_idx).residual {
-            Residual::PreNorm | Residual::SandwichNorm | Residual::PostNorm => {
+            Residual::PreNorm | Residual::SandwichNorm | Residual::PostNorm | Residual::NormedSum => {
                 Some(self.added(weights.post_attention_norm.as_ref()))
             }
             // The feed-forward block adds to what attention left.
@@ -68,7 +68,7 @@ impl Step<'_> {
     pub(super) fn output_norm(&self, out: ActOut) -> NormCall {
         let f = self.forward;
         let picked = f.array(&f.layout.logit_tokens, self.shape.rows);
-        let norm = self.norm(Some(&f.model.weights.output_norm));
+        let norm = self.norm(f.model.weights.output_norm.as_ref());
         NormCall { rows: Rows::Picked(picked), ..self.norm_call(None, Some((norm, out))) }
     }
 

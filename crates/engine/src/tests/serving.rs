@@ -90,7 +90,7 @@ fn biases_for_unknown_tokens_are_dropped() {
     let params = SamplingParams { logit_bias, ..SamplingParams::greedy() };
     let _response = engine.submit(Request { params, ..request(0, 4, 1) }).unwrap();
     let plan = gate.wait_launched().unwrap();
-    let sample = plan.seqs[0].sample.as_ref().unwrap();
+    let sample = plan.seqs[0].wanted.sample().unwrap();
     assert_eq!(sample.params.logit_bias, [(TokenId(999), 1.0)]);
     gate.release();
 }

@@ -3,13 +3,16 @@
 use gguf::{Gguf, GgufError};
 
 use crate::{
-    Activation, Attention, DecoderSpec, Ffn, LayerSpec, ModelError, Names, Norm, Residual, Rope, RopeStyle, keys::Keys,
-    rope,
+    Activation, Attention, DecoderSpec, Ffn, Head, LayerSpec, ModelError, Names, Norm, Pooling, Residual, Rope,
+    RopeStyle, keys::Keys, rope,
 };
 
 pub(super) const MAX_LAYERS: usize = 1_024;
 pub(super) const MAX_SIZE: usize = 1 << 20;
 const MAX_CONTEXT: usize = 1 << 24;
+
+/// Architectures whose tokens see those after them.
+const ENCODERS: [&str; 2] = ["bert", "nomic-bert"];
 
 /// Reads a llama-like decoder; the architecture's file then changes what differs.
 pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle) -> Result<DecoderSpec, ModelError> {
@@ -50,7 +53,9 @@ pub(super) fn decoder(
         hidden_size: hidden_size(keys)?,
         context_length: context_length(keys)?,
         learned_positions: None,
+        token_types: None,
         embedding_scale: 1.0,
+        embedding_norm: false,
         per_layer_inputs: None,
         norm,
         norm_eps: keys.require_positive(epsilon)?,
@@ -58,8 +63,23 @@ pub(super) fn decoder(
         residual_scale: 1.0,
         logit_scale: 1.0,
         logit_softcap: None,
+        head: Head::Logits,
+        pooling: pooling(keys)?,
         names: Names::default(),
     })
+}
+
+fn pooling(keys: &Keys<'_>) -> Result<Option<Pooling>, ModelError> {
+    let suffix = "pooling_type";
+    Ok(Some(match keys.uint(suffix)? {
+        None => return Ok(None),
+        Some(0) => Pooling::None,
+        Some(1) => Pooling::Mean,
+        Some(2) => Pooling::Cls,
+        Some(3) => Pooling::Last,
+        Some(4) => Pooling::Rank,
+        Some(n) => return Err(GgufError::invalid(keys.key(suffix), n, "0 to 4").into()),
+    }))
 }
 
 fn hidden_size(keys: &Keys<'_>) -> Result<usize, ModelError> {
@@ -95,6 +115,14 @@ pub(super) fn attention(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle) -> Resul
     if dim > head_dim || dim % 2 != 0 || head_dim % 2 != 0 {
         let expected = format!("an even number up to the head size {head_dim}");
         return Err(GgufError::invalid(keys.key("rope.dimension_count"), dim, expected).into());
+    }
+    // An architecture that is an encoder says so itself, see `bert`.
+    if keys.bool("attention.causal")? == Some(false) && !ENCODERS.contains(&keys.arch) {
+        return Err(ModelError::Unsupported {
+            key: keys.key("attention.causal"),
+            found: "false".to_owned(),
+            supported: format!("true; false for {}", ENCODERS.join(" and ")),
+        });
     }
     Ok(Attention::plain(num_heads, num_kv_heads, head_dim, rope(keys, gguf, (style, dim))?))
 }

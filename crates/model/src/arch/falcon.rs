@@ -12,7 +12,7 @@ pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, ModelErr
     let mut spec = base::decoder(keys, gguf, Norm::LayerWithBias, (attention, ffn))?;
     let has_two_norms = gguf.tensor("blk.0.attn_norm_2.weight").is_some();
     if has_two_norms {
-        spec.names = Names { attn_norm: "attn_norm_2", ffn_norm: "attn_norm" };
+        spec.names = Names { attn_norm: "attn_norm_2", ffn_norm: "attn_norm", ..Names::default() };
     }
     let residual = if has_two_norms { Residual::ParallelNorms } else { Residual::Parallel };
     spec.layers.iter_mut().for_each(|layer| layer.residual = residual);

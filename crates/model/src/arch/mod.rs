@@ -1,6 +1,7 @@
 //! The architectures: one file each, one line each in the registry.
 
 mod base;
+mod bert;
 mod command_r;
 mod deepseek2;
 mod exaone;
@@ -71,6 +72,8 @@ const REGISTRY: &[(&str, ReadSpec)] = &[
     ("deepseek2", deepseek2::spec),
     ("llama4", llama4::spec),
     ("seed_oss", seed_oss::spec),
+    ("bert", bert::spec),
+    ("nomic-bert", bert::spec_nomic),
 ];
 
 /// The architectures that can be served, as `general.architecture` names them.
@@ -78,7 +81,7 @@ pub fn supported_architectures() -> impl Iterator<Item = &'static str> {
     REGISTRY.iter().map(|(name, _)| *name)
 }
 
-/// Reads what kind of decoder a file holds.
+/// Reads what kind of model a file holds.
 ///
 /// # Errors
 /// [`ModelError`] when the architecture is unknown or its metadata is missing or out of bounds.

@@ -21,7 +21,9 @@ impl<T> DecoderWeights<T> {
                 }
                 None => None,
             },
-            output_norm: self.output_norm.try_map(f)?,
+            token_types: self.token_types.map(&mut *f).transpose()?,
+            token_embd_norm: self.token_embd_norm.map(|n| n.try_map(f)).transpose()?,
+            output_norm: self.output_norm.map(|n| n.try_map(f)).transpose()?,
             output: self.output.map(&mut *f).transpose()?,
             rope_factors: match self.rope_factors {
                 RopeFactors::None => RopeFactors::None,

@@ -1,4 +1,4 @@
-//! The golden models: those we serve load whole, the others are refused by name.
+//! The golden models load whole.
 
 use std::path::PathBuf;
 
@@ -39,19 +39,12 @@ fn models_of_our_architectures_load() {
         ("gptoss.f16", "gpt-oss"),
         ("quantized/qwen3.q4_k_m", "qwen3"),
         ("quantized/qwen3.iq2_xs", "qwen3"),
+        ("bert.f16", "bert"),
+        ("nomic.f16", "nomic-bert"),
     ] {
         let Some(gguf) = open(name) else { continue };
         let spec = decoder_spec(&gguf).unwrap();
         assert_eq!(spec.arch, arch, "{name}");
         resolve_weights(&spec, &gguf).unwrap();
-    }
-}
-
-#[test]
-fn models_of_other_architectures_are_refused_by_name() {
-    for (name, arch) in [("bert.f16", "bert"), ("nomic.f16", "nomic-bert")] {
-        let Some(gguf) = open(name) else { continue };
-        let message = decoder_spec(&gguf).unwrap_err().to_string();
-        assert!(message.contains(&format!("architecture `{arch}` is not supported; the nearest is `")), "{message}");
     }
 }

@@ -37,6 +37,8 @@ pub(crate) enum Part {
     OutNorm,
     /// The norms behind the blocks.
     PostNorms,
+    /// The norms of an encoder, behind the embeddings and the blocks, and its table of token types.
+    Encoder,
     /// gpt-oss' name for the norm before the feed-forward block.
     NormNamedPost,
     /// Gate, up and down.
@@ -71,6 +73,11 @@ impl Part {
                 vec![("output_norm.weight", vec![HIDDEN])]
             }
             Self::NormBiases | Self::OneNormBias => vec![("output_norm.bias", vec![HIDDEN])],
+            Self::Encoder => vec![
+                ("token_embd_norm.weight", vec![HIDDEN]),
+                ("token_embd_norm.bias", vec![HIDDEN]),
+                ("token_types.weight", vec![HIDDEN, 2]),
+            ],
             Self::Positions => vec![("position_embd.weight", vec![HIDDEN, 64])],
             _ => Vec::new(),
         }
@@ -112,6 +119,12 @@ impl Part {
             Self::PostNorms => {
                 vec![("post_attention_norm.weight", vec![HIDDEN]), ("post_ffw_norm.weight", vec![HIDDEN])]
             }
+            Self::Encoder => vec![
+                ("attn_output_norm.weight", vec![HIDDEN]),
+                ("attn_output_norm.bias", vec![HIDDEN]),
+                ("layer_output_norm.weight", vec![HIDDEN]),
+                ("layer_output_norm.bias", vec![HIDDEN]),
+            ],
             Self::NormNamedPost => {
                 vec![("attn_norm.weight", vec![HIDDEN]), ("post_attention_norm.weight", vec![HIDDEN])]
             }
@@ -187,6 +200,8 @@ pub(crate) fn parts(arch: &str) -> &'static [Part] {
         "exaone4" => &[OutNorm, PostNorms, Qkv, HeadNorms, Gated],
         "deepseek2" => &[Norms, Latent, Experts, SharedAsOthers],
         "llama4" => &[Norms, Qkv, Experts, SharedAsOthers],
+        "bert" => &[Encoder, Positions, Qkv, QkvBias, OutBias, Plain, PlainBias],
+        "nomic-bert" => &[Encoder, FusedQkv, Gated],
         _ => &[Norms, Qkv, Gated],
     }
 }
@@ -215,7 +230,8 @@ pub(crate) fn keys(arch: &str) -> Vec<(&'static str, Value)> {
         ],
         _ => Vec::new(),
     };
-    let has_biases = parts(arch).iter().any(|part| matches!(part, Part::NormBiases | Part::OneNormBias));
+    let has_biases =
+        parts(arch).iter().any(|part| matches!(part, Part::NormBiases | Part::OneNormBias | Part::Encoder));
     let has_layer_norms = has_biases || matches!(arch, "command-r" | "cohere2");
     let epsilon = if has_layer_norms { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" };
     keys.push((epsilon, Value::Float(1e-5)));

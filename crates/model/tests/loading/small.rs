@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gguf::{Builder, Gguf, Value};
 
-use crate::parts::{keys, parts};
+use crate::parts::{Part, keys, parts};
 
 pub(crate) const HIDDEN: usize = 8;
 pub(crate) const HEAD_DIM: usize = 4;
@@ -23,7 +23,7 @@ pub(crate) struct Small {
 }
 
 impl Small {
-    /// A sound model: two query heads, one key head, an output matrix of its own.
+    /// A sound model: two query heads, one key head, an output matrix of its own unless it is an encoder.
     pub(crate) fn new(arch: &'static str) -> Self {
         let mut small = Self { arch, values: BTreeMap::new(), tensors: BTreeMap::new() };
         small.values.insert("general.architecture".to_owned(), Value::String(arch.to_owned()));
@@ -41,7 +41,10 @@ impl Small {
         for (key, value) in keys(arch) {
             small = small.with(key, value);
         }
-        small = small.tensor("token_embd.weight", &[HIDDEN, VOCAB]).tensor("output.weight", &[HIDDEN, VOCAB]);
+        small = small.tensor("token_embd.weight", &[HIDDEN, VOCAB]);
+        if !parts(arch).contains(&Part::Encoder) {
+            small = small.tensor("output.weight", &[HIDDEN, VOCAB]);
+        }
         for part in parts(arch) {
             for (name, shape) in part.tensors() {
                 small = small.tensor(name, &shape);

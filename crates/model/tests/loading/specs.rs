@@ -2,8 +2,8 @@
 
 use gguf::{Array, Value};
 use model::{
-    Activation, ExpertGroups, Ffn, GroupScore, Latent, Mask, Moe, QkNorm, Residual, RopeScaling, RopeStyle, Scoring,
-    Shared, SharedWeight, supported_architectures,
+    Activation, ExpertGroups, Ffn, GroupScore, Head, Latent, Mask, Moe, Pooling, QkNorm, Residual, RopeScaling,
+    RopeStyle, Scoring, Shared, SharedWeight, supported_architectures,
 };
 
 use crate::{
@@ -23,7 +23,7 @@ fn every_architecture_loads() {
         assert_eq!((attention.num_heads, attention.num_kv_heads, attention.head_dim), (2, 1, HEAD_DIM));
         assert_eq!((attention.q_size(), attention.kv_size()), (2 * HEAD_DIM, HEAD_DIM));
         assert_eq!((attention.scale, attention.softcap), (if arch == "gemma4" { 1.0 } else { 0.5 }, None));
-        assert_eq!(attention.rope.dim, if matches!(arch, "gpt2" | "starcoder") { 0 } else { HEAD_DIM });
+        assert_eq!(attention.rope.dim, if parts(arch).contains(&Part::Positions) { 0 } else { HEAD_DIM });
         assert_eq!(spec.kv_elements_per_token(), 2 * HEAD_DIM * NUM_LAYERS);
         let (Ffn::Gated { size, .. } | Ffn::Plain { size, .. } | Ffn::Moe(Moe { size, .. })) = spec.layers[0].ffn;
         assert_eq!(size, if parts(arch).contains(&Part::Experts) { EXPERTS[2] } else { FFN });
@@ -51,6 +51,8 @@ fn architectures_differ_in_rotation_norms_and_activation() {
         ("command-r", RopeStyle::Norm, QkNorm::None, Residual::Parallel, Activation::Silu),
         ("glm4", RopeStyle::Norm, QkNorm::None, Residual::SandwichNorm, Activation::Silu),
         ("exaone4", RopeStyle::Neox, QkNorm::PerHead, Residual::PostNorm, Activation::Silu),
+        ("bert", RopeStyle::Norm, QkNorm::None, Residual::NormedSum, Activation::Gelu),
+        ("nomic-bert", RopeStyle::Neox, QkNorm::None, Residual::NormedSum, Activation::Silu),
         ("llama4", RopeStyle::Norm, QkNorm::UnitAfterRope, Residual::PreNorm, Activation::Silu),
     ] {
         let layer = load(&Small::new(arch)).unwrap().layers.remove(0);
@@ -60,6 +62,36 @@ fn architectures_differ_in_rotation_norms_and_activation() {
         assert_eq!((layer.attention.rope.style, found), (style, activation), "{arch}");
         assert_eq!((layer.attention.qk_norm, layer.residual), (qk_norm, residual), "{arch}");
     }
+}
+
+#[test]
+fn encoders_see_all_tokens_and_choose_none() {
+    for (arch, positions) in [("bert", Some(64)), ("nomic-bert", None)] {
+        let spec = load(&Small::new(arch)).unwrap();
+        assert!(spec.is_encoder() && spec.layers.iter().all(|layer| layer.attention.mask == Mask::Bidirectional));
+        assert_eq!((spec.head, spec.learned_positions, spec.token_types), (Head::None, positions, Some(2)));
+        assert!(spec.embedding_norm);
+        let one_type = Small::new(arch).tensor("token_types.weight", &[HIDDEN, 1]);
+        assert_eq!(load(&one_type).unwrap().token_types, Some(1));
+        let rank = Small::new(arch).uint("pooling_type", 4);
+        check(&rank, &format!("`{arch}.pooling_type` is 4, a classifier that ranks texts, which is not supported yet"));
+        load(&Small::new(arch).with("attention.causal", Value::Bool(false))).unwrap();
+    }
+    let llama = load(&Small::new("llama")).unwrap();
+    assert!(!llama.is_encoder() && llama.head == Head::Logits);
+    check(
+        &Small::new("llama").with("attention.causal", Value::Bool(false)),
+        "`llama.attention.causal` is false, which is not supported yet (supported: true; false for bert and nomic-bert)",
+    );
+}
+
+#[test]
+fn the_pooling_is_read() {
+    let pooling = |n| load(&Small::new("qwen3").uint("pooling_type", n)).unwrap().pooling;
+    assert_eq!(load(&Small::new("qwen3")).unwrap().pooling, None);
+    let expected = [Pooling::None, Pooling::Mean, Pooling::Cls, Pooling::Last, Pooling::Rank];
+    assert_eq!([0, 1, 2, 3, 4].map(pooling), expected.map(Some));
+    check(&Small::new("qwen3").uint("pooling_type", 5), "`qwen3.pooling_type` is 5; expected 0 to 4");
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn apply(seqs: Vec<SeqOutput>) -> Result<Vec<(types::RequestId, SeqEvent)>, Outp
     let mut simulation = Simulation::new(AMPLE, CONFIG);
     simulation.add(request(5, 0, 4, 5));
     simulation.scheduler.schedule().expect("there is work");
-    simulation.scheduler.apply(StepOutput { seqs })
+    simulation.scheduler.apply(StepOutput { seqs, hidden: Vec::new() })
 }
 
 #[test]

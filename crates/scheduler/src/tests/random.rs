@@ -1,6 +1,6 @@
 //! Random schedules against invariants: every request gets the answer it gets alone, whatever runs beside it.
 
-use exec::Capacity;
+use exec::{Capacity, ModelKind};
 use proptest::{prelude::*, test_runner::RngSeed};
 use types::{KvPool, KvPools, RequestId, SamplingParams, TokenId};
 
@@ -51,6 +51,8 @@ fn setup() -> impl Strategy<Value = Setup> {
                 max_num_batched_tokens,
                 max_model_len: pools.max_tokens().min(120),
                 vocab_size: 40,
+                hidden_size: 8,
+                kind: ModelKind::Decoder,
             },
             config: SchedulerConfig { enable_prefix_cache, max_prefill_tokens_while_decoding: prefill },
             max_in_flight,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use exec::{
-    Capacity, ExecError, Executor, SampledToken, SeqOutput, StepOutput, StepPlan, Ticket,
+    Capacity, ExecError, Executor, ModelKind, SampledToken, SeqOutput, StepOutput, StepPlan, Ticket, Wanted,
     testing::{FakeExecutor, Gate},
 };
 use types::{KvPools, SeqId, TokenId};
@@ -14,6 +14,8 @@ pub(crate) const CAPACITY: Capacity = Capacity {
     max_num_batched_tokens: 512,
     max_model_len: 1024,
     vocab_size: 304,
+    hidden_size: 8,
+    kind: ModelKind::Decoder,
 };
 
 /// Gives the tokens of a script, one after the other, then the last one for ever.
@@ -38,7 +40,7 @@ impl Executor for Scripted {
     fn launch(&mut self, plan: StepPlan) -> Result<Ticket, ExecError> {
         let mut output = StepOutput::default();
         for seq in plan.seqs {
-            let Some(sample) = seq.sample else { continue };
+            let Wanted::Token(sample) = seq.wanted else { continue };
             let given = self.given.entry(seq.seq_id).or_default();
             let token_id = self.script[(*given).min(self.script.len() - 1)];
             *given += 1;

@@ -337,7 +337,7 @@ impl AttentionInputs<'_> {
         let no_q8 = ActQ8 { q: DevicePtr::NULL, d: DevicePtr::NULL, s: DevicePtr::NULL, cols: 0, padded: 0 };
         let no_out = ActOut { q8: no_q8, half: DevicePtr::NULL, half_stride: 0, tokens: 0 };
         let (window, chunk) = match spec.mask {
-            Mask::Full => (0, 0),
+            Mask::Full | Mask::Bidirectional => (0, 0),
             Mask::Sliding { window } => (window, 0),
             Mask::Chunked { chunk } => (0, chunk),
         };
