@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     general,
     keys::Keys,
-    quantized,
+    pooling, quantized,
     recipe::Recipe,
     safetensors::{Dtype, open_folder},
     stream::{self, Planned, Progress},
@@ -127,19 +127,27 @@ impl ModelFolder {
             metadata.insert("general.file_type", Value::Uint(file_type));
         }
         (self.family.keys)(&mut Keys { arch, metadata: &mut metadata }, &self.config)?;
+        pooling::set(&self.path, arch, &mut metadata)?;
         let rules = (arch, self.family.vocab);
         vocab::set_vocab(&self.path, &self.config, rules, options.pre.as_deref(), &mut metadata)?;
         Ok(metadata)
     }
 }
 
+/// Routers, positions and types of tokens are small and need their precision.
+const STAY_FLOAT: &[&str] = &[
+    "_norm.weight",
+    ".ffn_gate_inp.weight",
+    ".ffn_gate_inp_shexp.weight",
+    "position_embd.weight",
+    "token_types.weight",
+];
+
 /// The type of a tensor in a file whose matrices are of `ggml_type`.
 pub(crate) fn plan(recipe: Recipe, ggml_type: GgmlType) -> Planned {
     let name = &recipe.name;
-    // Routers and positions are small and need their precision.
-    let stays_float = recipe.shape.len() <= 1
-        || !name.ends_with(".weight")
-        || ["_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight"].iter().any(|s| name.ends_with(s));
+    let stays_float =
+        recipe.shape.len() <= 1 || !name.ends_with(".weight") || STAY_FLOAT.iter().any(|suffix| name.ends_with(suffix));
     let wanted = recipe.forced.unwrap_or(if stays_float { GgmlType::F32 } else { ggml_type });
     let fits = recipe.num_cols().is_multiple_of(wanted.block_len());
     Planned { ggml_type: if fits { wanted } else { GgmlType::F16 }, recipe, copied: None }

@@ -17,6 +17,7 @@ mod json;
 mod keys;
 mod lora;
 mod nf4;
+mod pooling;
 mod quantized;
 mod recipe;
 pub mod safetensors;

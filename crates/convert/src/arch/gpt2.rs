@@ -1,7 +1,5 @@
 //! GPT-2: matrices are stored with inputs first.
 
-use gguf::GgmlType;
-
 use super::{Family, Heads, Target, names::Table};
 use crate::{ConvertError, config::Config, keys::Keys, recipe::Recipe, tensor::Tensor};
 
@@ -54,6 +52,5 @@ fn tensor(_: &Heads, target: &Target, tensor: Tensor) -> Result<Vec<Recipe>, Con
         "attn_qkv" | "attn_output" | "ffn_up" | "ffn_down" if is_matrix => tensor.transposed()?,
         _ => tensor,
     };
-    let forced = (target.kind() == "position_embd").then_some(GgmlType::F32);
-    Ok(vec![Recipe { forced, ..Recipe::rename(target.name(), tensor) }])
+    Ok(vec![Recipe::rename(target.name(), tensor)])
 }

@@ -1,5 +1,6 @@
 //! How the models of each family are called by Hugging Face and in GGUF. One file per family, one line each here.
 
+mod bert;
 mod cohere;
 mod deepseek;
 mod exaone;
@@ -49,6 +50,7 @@ const FAMILIES: &[&[Family]] = &[
     deepseek::FAMILY,
     llama4::FAMILY,
     seed_oss::FAMILY,
+    bert::FAMILY,
 ];
 
 /// A family of models.
@@ -161,6 +163,9 @@ impl Family {
                 }
                 return Err(tensor.error(format!("has no place in a model of architecture `{}`", self.arch)));
             };
+            if target.base == names::LEFT_OUT {
+                continue;
+            }
             if target.expert.is_some() {
                 experts.push((target, tensor));
             } else {

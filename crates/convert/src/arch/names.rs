@@ -4,6 +4,12 @@
 /// expert.
 pub(super) type Table = &'static [(&'static str, &'static str)];
 
+/// The name of tensors that the result does without.
+pub(super) const LEFT_OUT: &str = "";
+
+/// Names before those of a text model, and what stands in their place.
+const PREFIXES: &[(&str, &str)] = &[("model.language_model.", "model."), ("language_model.", ""), ("bert.", "")];
+
 /// Where a tensor goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -34,12 +40,16 @@ impl Target {
 
 /// The place of a tensor.
 pub(super) fn find(tables: &[Table], name: &str) -> Option<Target> {
-    let without_prefix = name.strip_prefix("model.language_model.").map(|n| format!("model.{n}"));
-    let name = without_prefix.as_deref().unwrap_or(name);
-    let name = name.strip_prefix("language_model.").unwrap_or(name);
+    let plain = PREFIXES.iter().find_map(|(prefix, instead)| Some(format!("{instead}{}", name.strip_prefix(prefix)?)));
+    let name = plain.as_deref().unwrap_or(name);
+    // A model that was saved without its output lacks the first part of all names.
+    find_plain(tables, name).or_else(|| find_plain(tables, &format!("model.{name}")))
+}
+
+fn find_plain(tables: &[Table], name: &str) -> Option<Target> {
     let (stem, suffix) = match name.rsplit_once('.') {
-        Some((stem, "weight")) => (stem, ".weight"),
-        Some((stem, "bias")) => (stem, ".bias"),
+        Some((stem, "weight" | "gamma")) => (stem, ".weight"),
+        Some((stem, "bias" | "beta")) => (stem, ".bias"),
         _ => (name, ""),
     };
     tables.iter().copied().flatten().find_map(|(pattern, base)| {
@@ -110,6 +120,8 @@ mod tests {
         assert_eq!(nested.name(), "token_embd.weight");
         let experts = find(&[&[("l.{}.e.{}.w", "blk.{}.x")]], "l.1.e.23.w.weight").expect("a name of the table");
         assert_eq!((experts.name().as_str(), experts.expert), ("blk.1.x.weight", Some(23)));
+        let headless = find(&[DECODER], "layers.3.self_attn.q_proj.weight").expect("a name without its first part");
+        assert_eq!(headless.name(), "blk.3.attn_q.weight");
         for wrong in ["model.layers.x.self_attn.q_proj.weight", "model.norm.norm.weight", "model"] {
             assert_eq!(find(&[DECODER], wrong), None, "{wrong}");
         }

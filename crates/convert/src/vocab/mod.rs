@@ -5,6 +5,7 @@ mod pre;
 mod sentencepiece;
 mod special;
 mod spm;
+mod wordpiece;
 
 use std::path::Path;
 
@@ -71,6 +72,10 @@ pub(crate) fn set_vocab(
             metadata.insert("tokenizer.ggml.merges", Value::Array(Array::String(merges)));
             bpe::tokens(tokenizer, vocab_size)?
         }
+        Kind::WordPiece(tokenizer) => {
+            set_model(metadata, "bert", pre.unwrap_or(wordpiece::PRE));
+            wordpiece::tokens(tokenizer, vocab_size)?
+        }
     };
     let is_spm = metadata.str("tokenizer.ggml.model")? == Some("llama");
     set_tokens(metadata, &tokens, is_spm);
@@ -86,6 +91,8 @@ enum Kind<'a> {
     ByteFallback(&'a Json),
     /// Byte-level byte-pair encoding.
     Bpe(&'a Json),
+    /// Pieces of words, the longest first.
+    WordPiece(&'a Json),
 }
 
 impl<'a> Kind<'a> {
@@ -105,8 +112,13 @@ impl<'a> Kind<'a> {
         };
         let model = tokenizer.get("model");
         let kind = model.and_then(|m| m.get("type")).and_then(|t| t.as_str());
-        if kind.is_some_and(|k| k != "BPE") {
-            return Err(tokenizer.wrong("model", "a tokenizer of type BPE"));
+        match kind {
+            Some("WordPiece") => return Ok(Self::WordPiece(tokenizer)),
+            None | Some("BPE") => {}
+            Some(other) => {
+                let what = format!("has a tokenizer of type `{other}`; BPE and WordPiece are read");
+                return Err(ConvertError::invalid(&tokenizer.path, what));
+            }
         }
         let falls_back = model.and_then(|m| m.get("byte_fallback")).and_then(|b| b.as_bool()) == Some(true);
         Ok(if falls_back { Self::ByteFallback(tokenizer) } else { Self::Bpe(tokenizer) })

@@ -31,6 +31,8 @@ const NUM_NAMED_KINDS: usize = 6;
 struct Special<'a> {
     /// The text of each kind of token.
     texts: BTreeMap<&'static str, &'a str>,
+    /// The first token of an encoder's texts, which has no key of its own.
+    cls: Option<&'a str>,
     /// Which kinds are added to a text.
     added: BTreeMap<&'static str, bool>,
 }
@@ -59,18 +61,50 @@ pub(super) fn set(
     for (kind, add) in special.added {
         metadata.insert(format!("tokenizer.ggml.add_{kind}_token"), Value::Bool(add));
     }
+    if let Some(normalizer) = files.tokenizer.as_ref().and_then(|t| t.get("normalizer")) {
+        set_normalizer(normalizer, metadata);
+    }
     set_templates(files, metadata)
+}
+
+/// What is done to letters before they are looked up.
+fn set_normalizer(normalizer: &JsonValue, metadata: &mut Metadata) {
+    let mut set = |key: &str, value: Option<&JsonValue>| {
+        if let Some(value) = value.and_then(JsonValue::as_bool) {
+            metadata.insert(format!("tokenizer.ggml.normalizer.{key}"), Value::Bool(value));
+        }
+    };
+    match normalizer.get("type").and_then(JsonValue::as_str) {
+        Some("Lowercase") => set("lowercase", Some(&JsonValue::Bool(true))),
+        Some("StripAccents") => set("strip_accents", Some(&JsonValue::Bool(true))),
+        Some("BertNormalizer") => {
+            set("lowercase", normalizer.get("lowercase"));
+            set("strip_accents", normalizer.get("strip_accents"));
+        }
+        Some("Sequence") => {
+            let steps = normalizer.get("normalizers").and_then(JsonValue::as_array);
+            steps.into_iter().flatten().for_each(|step| set_normalizer(step, metadata));
+        }
+        _ => {}
+    }
 }
 
 fn find<'a>(files: &'a TokenizerFiles<'_>) -> Special<'a> {
     let mut special = Special::default();
     for (kind, _) in &KINDS[..NUM_NAMED_KINDS] {
         let entry = files.config.as_ref().and_then(|c| c.get(&format!("{kind}_token")));
-        let text = entry.and_then(|e| e.as_str().or_else(|| e.get("content").and_then(JsonValue::as_str)));
-        if let Some(text) = text {
+        if let Some(text) = entry.and_then(text_of) {
             special.texts.insert(kind, text);
         }
     }
+    // Encoders name what stands before and behind a text differently.
+    let text = |key: &str| files.config.as_ref().and_then(|c| c.get(key)).and_then(text_of);
+    for (kind, other) in [("bos", "cls_token"), ("eos", "sep_token")] {
+        if let Some(text) = text(other) {
+            special.texts.entry(kind).or_insert(text);
+        }
+    }
+    special.cls = text("cls_token");
     let post = files.tokenizer.as_ref().and_then(|t| t.get("post_processor"));
     if let Some(post) = post {
         let processors = post.get("processors").and_then(JsonValue::as_array);
@@ -105,7 +139,7 @@ fn read_template<'a>(processor: &'a JsonValue, special: &mut Special<'a>) {
         if single.len() > 1 { (token_of(single.first()), token_of(single.last())) } else { (None, None) };
     if let Some(first) = first {
         let bos = *special.texts.entry("bos").or_insert(first);
-        special.added.insert("bos", bos == first || special.texts.get("cls") == Some(&first));
+        special.added.insert("bos", bos == first || special.cls == Some(first));
     }
     if let Some(last) = last {
         let eos = special.texts.insert("eos", last);
@@ -136,6 +170,11 @@ fn add_separator(pair: &[JsonValue], (first, last): (Option<&str>, Option<&str>)
     let add = is_separator(token_of(between.first())) && last.is_none()
         || between.len() == 2 && is_separator(token_of(between.last()));
     special.added.insert("sep", add);
+}
+
+/// A token that is given by its text, or as an object.
+fn text_of(entry: &JsonValue) -> Option<&str> {
+    entry.as_str().or_else(|| entry.get("content").and_then(JsonValue::as_str))
 }
 
 fn token_of(entry: Option<&JsonValue>) -> Option<&str> {

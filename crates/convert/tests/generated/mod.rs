@@ -65,9 +65,11 @@ impl Description {
             fs::copy(data().join("tiny-gemma3/tokenizer.model"), folder.join("tokenizer.model")).unwrap();
             return;
         };
-        let mut model = json!({"type": "BPE", "byte_fallback": false}).as_object().unwrap().clone();
-        model.extend(read(&data().join("vocabulary.json")).as_object().unwrap().clone());
-        model.extend(rules.get("model").and_then(Json::as_object).cloned().unwrap_or_default());
+        let mut model = rules.get("model").and_then(Json::as_object).cloned().unwrap_or_default();
+        if !model.contains_key("vocab") {
+            model.extend(read(&data().join("vocabulary.json")).as_object().unwrap().clone());
+            model.insert("type".to_owned(), json!("BPE"));
+        }
         let mut tokenizer = json!({"version": "1.0", "decoder": {"type": "ByteLevel"}}).as_object().unwrap().clone();
         tokenizer.extend(rules.clone());
         tokenizer.insert("model".to_owned(), Json::Object(model));
