@@ -4,6 +4,8 @@ mod bad_input;
 mod clients;
 mod commands;
 mod convert;
+#[cfg(target_os = "linux")]
+mod convert_aborted;
 mod crowd;
 mod downloads;
 pub(crate) mod http;
@@ -15,3 +17,4 @@ pub(crate) mod server;
 mod start_up;
 mod suppressed;
 mod templates;
+mod unsloth;

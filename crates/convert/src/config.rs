@@ -133,12 +133,19 @@ fn rope(json: &Json) -> Json {
 }
 
 fn missing(folder: &Path) -> ConvertError {
-    let what = if folder.join("adapter_config.json").is_file() {
-        "is a LoRA adapter without its base: use `llcuda merge-lora BASE ADAPTER -o OUT`, or `llcuda convert --lora`"
-    } else {
-        "has no config.json: give the folder of a Hugging Face model"
-    };
-    ConvertError::invalid(folder, what)
+    match Json::read_optional(&folder.join("adapter_config.json")) {
+        Ok(None) => ConvertError::invalid(folder, "has no config.json: give the folder of a Hugging Face model"),
+        Ok(Some(adapter)) => {
+            let base = adapter.get("base_model_name_or_path").and_then(Value::as_str);
+            let base = base.map_or_else(String::new, |base| format!(", `{base}`"));
+            let what = format!(
+                "is a LoRA adapter without its base{base}: get the base and use `llcuda merge-lora BASE ADAPTER -o OUT`, or \
+                 `llcuda convert --lora --base BASE`"
+            );
+            ConvertError::invalid(folder, what)
+        }
+        Err(error) => error,
+    }
 }
 
 #[cfg(test)]

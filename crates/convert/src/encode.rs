@@ -31,10 +31,15 @@ impl OutType {
     }
 }
 
-/// Encodes rows of `num_cols` weights behind `out`; says what is wrong with those that are not finite in the type.
-pub(crate) fn encode(ggml_type: GgmlType, weights: &[f32], num_cols: usize, out: &mut Vec<u8>) -> Result<(), String> {
+/// Encodes rows of `num_cols` weights behind `out`; says which weight is not finite in the type, and what is wrong with it.
+pub(crate) fn encode(
+    ggml_type: GgmlType,
+    weights: &[f32],
+    num_cols: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), (usize, String)> {
     check_finite(ggml_type, weights)?;
-    let format = Format::of(ggml_type).map_err(|e| e.to_string())?;
+    let format = Format::of(ggml_type).map_err(|e| (0, e.to_string()))?;
     let (isa, num_cols) = (Isa::detect(), num_cols.max(1));
     let (row_bytes, start) = (format.row_bytes(num_cols), out.len());
     out.resize(start + weights.len() / num_cols * row_bytes, 0);
@@ -44,7 +49,7 @@ pub(crate) fn encode(ggml_type: GgmlType, weights: &[f32], num_cols: usize, out:
     Ok(())
 }
 
-fn check_finite(ggml_type: GgmlType, weights: &[f32]) -> Result<(), String> {
+fn check_finite(ggml_type: GgmlType, weights: &[f32]) -> Result<(), (usize, String)> {
     let limit = match ggml_type {
         GgmlType::F32 | GgmlType::BF16 => f32::INFINITY,
         // The least float that rounds to infinity.
@@ -57,11 +62,13 @@ fn check_finite(ggml_type: GgmlType, weights: &[f32]) -> Result<(), String> {
     if largest < limit.to_bits() {
         return Ok(());
     }
-    if let Some(x) = weights.iter().find(|x| !x.is_finite()) {
-        return Err(format!("has the weight {x}; the checkpoint is broken"));
-    }
-    let x = f32::from_bits(largest);
-    Err(format!("has a weight of magnitude {x}, too large for {ggml_type}; choose BF16 or F32"))
+    let idx = weights.iter().position(|x| !x.is_finite() || x.abs() >= limit).unwrap_or(0);
+    let x = weights[idx];
+    Err(if x.is_finite() {
+        (idx, format!("has the weight {x}, too large for {ggml_type}; choose BF16 or F32"))
+    } else {
+        (idx, format!("has the weight {x}; the checkpoint is broken"))
+    })
 }
 
 /// The nearest number of a 16-bit float type; others keep theirs.
@@ -85,7 +92,7 @@ mod tests {
 
     fn encode(ggml_type: GgmlType, weights: &[f32], num_cols: usize) -> Result<Vec<u8>, String> {
         let mut out = Vec::new();
-        super::encode(ggml_type, weights, num_cols, &mut out).map(|()| out)
+        super::encode(ggml_type, weights, num_cols, &mut out).map(|()| out).map_err(|(_, what)| what)
     }
 
     #[test]

@@ -85,6 +85,17 @@ impl Recipe {
         self.parts.iter().map(|p| p.num_rows).sum()
     }
 
+    /// The model's own tensor that a row comes from.
+    pub(crate) fn source(&self, mut row: usize) -> Option<&str> {
+        for part in &self.parts {
+            if row < part.num_rows {
+                return Some(&part.tensor.name);
+            }
+            row -= part.num_rows;
+        }
+        None
+    }
+
     /// Reads whole rows from `first_row` on.
     pub(crate) fn read(&self, first_row: usize, out: &mut [f32]) -> Result<(), ConvertError> {
         self.read_parts(first_row, out)?;

@@ -60,8 +60,10 @@ impl Planned {
         for row in (first_row..first_row + num_rows).step_by(rows_at_once) {
             let weights = &mut weights[..rows_at_once.min(first_row + num_rows - row) * num_cols];
             self.recipe.read(row, weights)?;
-            encode::encode(self.ggml_type, weights, num_cols, &mut encoded)
-                .map_err(|what| ConvertError::tensor(&self.recipe.name, what))?;
+            encode::encode(self.ggml_type, weights, num_cols, &mut encoded).map_err(|(idx, what)| {
+                let source = self.recipe.source(row + idx / num_cols.max(1)).unwrap_or("its source");
+                ConvertError::tensor(&self.recipe.name, format!("`{source}` {what}"))
+            })?;
         }
         Ok(encoded)
     }

@@ -4,7 +4,7 @@
 mod generated;
 
 use convert::{ConvertOptions, OutType, convert};
-use generated::Description;
+use generated::{Description, data};
 use gguf::Gguf;
 
 fn out_type(name: &str) -> OutType {
@@ -44,4 +44,68 @@ fn each_family_becomes_what_the_reference_makes_of_it() {
 #[test]
 fn quantized_checkpoints_become_what_the_reference_makes_of_their_weights() {
     check_all("quantized", 12);
+}
+
+#[test]
+fn quantized_checkpoints_that_are_not_whole_are_refused() {
+    let up = "model.layers.0.mlp.up_proj";
+    let cases = [
+        ("fp8-blocks", format!("\"{up}.weight_scale_inv\":[2,2]"), format!("\"{up}.x\":[2,2]"), "has no scale"),
+        (
+            "fp8-blocks",
+            format!("\"{up}.weight_scale_inv\":[2,2]"),
+            format!("\"{up}.weight_scale_inv\":[3,2]"),
+            "of shape [3, 2] does not fit weights of shape [96, 64]",
+        ),
+        (
+            "gptq-ordered",
+            format!("\"{up}.qzeros\""),
+            format!("\"{up}.x\""),
+            "`model.layers.0.mlp.up_proj.qzeros` is missing",
+        ),
+        (
+            "gptq-ordered",
+            format!("\"{up}.scales\":[4,96]"),
+            format!("\"{up}.scales\":[4,95]"),
+            "expected I32 of shape [8, 95]",
+        ),
+        ("gptq-ordered", "\"values\":[0,".to_owned(), "\"values\":[4,".to_owned(), "names group 4 of 4"),
+        ("gptq-ordered", "\"values\":[0,".to_owned(), "\"values\":[-1,".to_owned(), "names group 4294967295 of 6"),
+        (
+            "ct-packed",
+            "\"values\":[96,64]".to_owned(),
+            "\"values\":[96,-64]".to_owned(),
+            "is [96, -64]; expected two positive sides",
+        ),
+        (
+            "ct-packed",
+            "\"values\":[96,64]".to_owned(),
+            "\"values\":[96,65]".to_owned(),
+            "expected I32 of shape [96, 9]",
+        ),
+        ("awq", format!("\"{up}.qzeros\":[2,12]"), format!("\"{up}.qzeros\":[2,11]"), "expected I32 of shape [2, 12]"),
+        ("fp8-modelopt", "\"FP8\"".to_owned(), "\"NVFP4\"".to_owned(), "quantized with `modelopt` (NVFP4)"),
+    ];
+    for (name, from, to, expected) in cases {
+        let broken = Description::read(&data().join("quantized").join(format!("{name}.json"))).with(&from, &to);
+        let said = check(&broken).join("\n");
+        assert!(said.contains(expected), "{name}: {said} instead of {expected}");
+    }
+}
+
+#[test]
+fn pooling_that_is_not_read_is_refused() {
+    let bert = Description::read(&data().join("families/bert.json"));
+    for (from, to, expected) in [
+        ("models.Normalize", "models.Dense", "has a module of type `Dense`"),
+        (
+            "\"pooling_mode_cls_token\":true",
+            "\"pooling_mode_max_tokens\":true",
+            "expected `mean`, `cls` or `lasttoken`",
+        ),
+        ("\"path\":\"1_Pooling\"", "\"path\":\"../1_Pooling\"", "has the module folder `../1_Pooling`"),
+    ] {
+        let said = check(&bert.with(from, to)).join("\n");
+        assert!(said.contains(expected), "{said} instead of {expected}");
+    }
 }

@@ -74,10 +74,15 @@ impl Scaled {
     }
 }
 
-/// How many of `size` weights share one of `num` scales: all, those of a block, or equal parts.
+/// How many of `size` weights share one of `num` scales: all, one, those of a block, or without blocks equal parts.
 fn side(size: usize, num: usize, block: Option<usize>) -> Option<usize> {
-    let sides = [Some(size).filter(|_| num == 1), block, size.checked_div(num)];
-    sides.into_iter().flatten().map(|side| side.max(1)).find(|side| size.div_ceil(*side) == num)
+    let side = match num {
+        1 => size,
+        _ if num == size => 1,
+        _ => block.or_else(|| size.checked_div(num))?,
+    };
+    let side = side.max(1);
+    (size.div_ceil(side) == num).then_some(side)
 }
 
 impl Rows for Scaled {

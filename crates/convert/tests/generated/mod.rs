@@ -37,6 +37,13 @@ impl Description {
         paths.iter().map(|path| Self::read(path)).collect()
     }
 
+    /// The same with another text in its description, as a broken folder may have it.
+    pub(crate) fn with(&self, from: &str, to: &str) -> Self {
+        let text = self.json.to_string();
+        assert!(text.contains(from), "{} has no {from}", self.name);
+        Self { name: self.name.clone(), json: serde_json::from_str(&text.replace(from, to)).unwrap() }
+    }
+
     pub(crate) fn out_type(&self) -> &str {
         self.json["out_type"].as_str().unwrap()
     }
