@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
-use engine::{Engine, EngineConfig, EngineHandle, Event, Request};
+use engine::{Engine, EngineConfig, EngineHandle, Event, Generation, Request, Task};
 use exec::{Capacity, ExecError, Executor, StepOutput, StepPlan, Ticket};
 use types::SamplingParams;
 
@@ -65,9 +65,11 @@ fn once(engine: &EngineHandle, case: Case) -> anyhow::Result<Measured> {
     let submit = |seq_idx: usize| {
         engine.submit(Request {
             prompt: (0..context).map(|pos| token_at(seq_idx, pos, vocab_size)).collect(),
-            params: SamplingParams::greedy(),
-            max_tokens: num_tokens + 1,
-            stop_token_ids: Vec::new(),
+            task: Task::Generate(Generation {
+                params: SamplingParams::greedy(),
+                max_tokens: num_tokens + 1,
+                stop_token_ids: Vec::new(),
+            }),
             priority: 0,
             cache_prompt: false,
             deadline: None,
@@ -79,6 +81,7 @@ fn once(engine: &EngineHandle, case: Case) -> anyhow::Result<Measured> {
         let finished = loop {
             match response.blocking_next().context("the engine ended")? {
                 Event::Token(token) => hash = fnv1a(hash, token.token_id.0),
+                Event::Embedding(_) => bail!("the engine gave an embedding that nobody asked for"),
                 Event::Finished(finished) => break finished,
                 Event::Failed(reason) => return Err(reason.into()),
             }

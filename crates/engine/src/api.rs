@@ -3,20 +3,17 @@
 use std::time::{Duration, Instant};
 
 use exec::SampledToken;
-use scheduler::FinishReason;
-use types::{SamplingParams, TokenId};
+use scheduler::{FinishReason, Task};
+use types::TokenId;
 
 /// A validated, tokenized, bounded request for one sequence.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The prompt, `1..max_model_len` tokens (at least one position is left for the answer).
+    /// The prompt, `1..max_model_len` tokens (at least one position is left for an answer), or up to
+    /// [`exec::Capacity::max_embedded_tokens`] where there is none.
     pub prompt: Vec<TokenId>,
-    /// How tokens are chosen.
-    pub params: SamplingParams,
-    /// Tokens to generate at most; the context's end bounds it too. `0` only fills the prefix cache.
-    pub max_tokens: usize,
-    /// Tokens that end the answer (end of generation); empty to ignore them.
-    pub stop_token_ids: Vec<TokenId>,
+    /// What is to be made of it.
+    pub task: Task,
     /// Larger runs first; equal priorities run in order of arrival.
     pub priority: i32,
     /// Whether the prompt's blocks may be taken from, and left in, the prefix cache.
@@ -30,6 +27,9 @@ pub struct Request {
 pub enum Event {
     /// The next token of the answer. A token that ends generation is not sent; it shows in [`Finished`].
     Token(SampledToken),
+    /// The prompt's vector, `[hidden_size]`, or its tokens' one after the other, `[num_prompt_tokens, hidden_size]`. Not
+    /// normalized. Only the end follows.
+    Embedding(Vec<f32>),
     /// The answer is complete. The last event.
     Finished(Finished),
     /// The request could not be completed. The last event.
@@ -86,6 +86,17 @@ pub enum SubmitError {
         /// Tokens that one sequence may have.
         max_model_len: usize,
     },
+    /// An encoder has all tokens of a prompt in one step.
+    #[error("the prompt has {num_prompt_tokens} tokens, one step takes {max_num_batched_tokens}")]
+    PromptBeyondStep {
+        /// Tokens of the prompt.
+        num_prompt_tokens: usize,
+        /// Tokens that one step may have.
+        max_num_batched_tokens: usize,
+    },
+    /// The model, or the executor, cannot do what is asked.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// The prompt is empty or names a token outside the vocabulary.
     #[error("invalid prompt: {0}")]
     InvalidPrompt(String),

@@ -6,7 +6,8 @@ use std::{
     time::Instant,
 };
 
-use exec::Capacity;
+use exec::{Capacity, ModelKind};
+use scheduler::Task;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -50,22 +51,44 @@ impl EngineHandle {
     /// # Errors
     /// [`SubmitError`] when the request cannot be served, now or ever; nothing has happened then.
     pub fn submit(&self, mut request: Request) -> Result<Response, SubmitError> {
-        let Capacity { max_model_len, vocab_size, .. } = self.owner.capacity;
-        let num_prompt_tokens = request.prompt.len();
-        if num_prompt_tokens == 0 {
+        let Capacity { vocab_size, .. } = self.owner.capacity;
+        if request.prompt.is_empty() {
             return Err(SubmitError::InvalidPrompt("it is empty, at least one token is needed".to_owned()));
         }
-        if num_prompt_tokens >= max_model_len {
-            return Err(SubmitError::PromptTooLong { num_prompt_tokens, max_model_len });
-        }
+        self.check_task(&request)?;
         if let Some(token) = request.prompt.iter().find(|token| token.index() >= vocab_size) {
             return Err(SubmitError::InvalidPrompt(format!("token {token} is not below {vocab_size}")));
         }
-        request.params.logit_bias.retain(|(token, _)| token.index() < vocab_size);
+        if let Task::Generate(generation) = &mut request.task {
+            generation.params.logit_bias.retain(|(token, _)| token.index() < vocab_size);
+        }
         let (sender, receiver) = mpsc::unbounded_channel();
         let inbox = &self.owner.shared.inbox;
         let request_id = inbox.submit(request, sender)?;
         Ok(Response::new(request_id, receiver, Arc::clone(inbox)))
+    }
+
+    /// Checks that the task is one of the model's and that the prompt leaves room for it.
+    fn check_task(&self, request: &Request) -> Result<(), SubmitError> {
+        let Capacity { max_model_len, max_num_batched_tokens, hidden_size, kind, .. } = self.owner.capacity;
+        let num_prompt_tokens = request.prompt.len();
+        let is_too_long = match request.task {
+            Task::Generate(_) if kind == ModelKind::Encoder => {
+                return Err(SubmitError::Unsupported("the model is an encoder, which gives embeddings and no text"));
+            }
+            Task::Embed(_) if hidden_size == 0 => {
+                return Err(SubmitError::Unsupported("this device gives no embeddings; use `--device cpu`"));
+            }
+            Task::Generate(_) => num_prompt_tokens >= max_model_len,
+            Task::Embed(_) => num_prompt_tokens > max_model_len,
+        };
+        if is_too_long {
+            return Err(SubmitError::PromptTooLong { num_prompt_tokens, max_model_len });
+        }
+        if kind == ModelKind::Encoder && num_prompt_tokens > max_num_batched_tokens {
+            return Err(SubmitError::PromptBeyondStep { num_prompt_tokens, max_num_batched_tokens });
+        }
+        Ok(())
     }
 
     /// A snapshot of the counters and gauges, renewed every step.

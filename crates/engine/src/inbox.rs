@@ -17,7 +17,7 @@ use crate::{Event, Request, SubmitError};
 pub(crate) struct Submission {
     pub(crate) request_id: RequestId,
     pub(crate) request: Request,
-    /// Holds at most `max_tokens + 1` events.
+    /// Holds at most `max_tokens + 1` events, or an embedding and the end.
     pub(crate) events: UnboundedSender<Event>,
     pub(crate) submitted_at: Instant,
 }

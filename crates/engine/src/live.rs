@@ -14,7 +14,7 @@ pub(crate) struct Live {
     submitted_at: Instant,
     pub(crate) deadline: Option<Instant>,
     started_at: Option<Instant>,
-    /// When the first and the latest token arrived.
+    /// When the first and the latest token arrived, or the embedding.
     tokens_at: Option<(Instant, Instant)>,
 }
 
@@ -32,6 +32,11 @@ impl Live {
         let (first, _) = self.tokens_at.unwrap_or((now, now));
         self.tokens_at = Some((first, now));
         self.send(Event::Token(token));
+    }
+
+    pub(crate) fn embedding(&mut self, values: Vec<f32>, now: Instant) {
+        self.tokens_at = Some((now, now));
+        self.send(Event::Embedding(values));
     }
 
     pub(crate) fn finish(self, ended: Ended, now: Instant) {

@@ -151,9 +151,7 @@ impl StepLoop {
         self.scheduler.add(SeqRequest {
             request_id,
             prompt: request.prompt,
-            params: request.params,
-            max_tokens: request.max_tokens,
-            stop_token_ids: request.stop_token_ids,
+            task: request.task,
             priority: request.priority,
             cache_prompt: request.cache_prompt,
         });
@@ -211,7 +209,7 @@ impl StepLoop {
     /// finds both.
     fn tell(&mut self) {
         self.publish_stats();
-        let is_last = |update: &Update| !matches!(update, Update::Seq(SeqEvent::Token(_)));
+        let is_last = |update: &Update| matches!(update, Update::Seq(SeqEvent::Ended(_)) | Update::Failed(_));
         let num_ended = self.updates.iter().filter(|(_, update)| is_last(update)).count();
         if num_ended > 0 {
             self.shared.inbox.ended(num_ended);
@@ -221,6 +219,10 @@ impl StepLoop {
                 Update::Seq(SeqEvent::Token(token)) => {
                     let live = self.live.get_mut(&request_id).expect("a request with a token is live");
                     live.token(token, self.collected_at);
+                }
+                Update::Seq(SeqEvent::Embedding(values)) => {
+                    let live = self.live.get_mut(&request_id).expect("a request with an embedding is live");
+                    live.embedding(values, self.collected_at);
                 }
                 Update::Seq(SeqEvent::Ended(ended)) => self.remove(request_id).finish(ended, Instant::now()),
                 Update::Failed(reason) => self.remove(request_id).fail(reason),

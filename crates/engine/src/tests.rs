@@ -1,5 +1,6 @@
 //! The engine with a fake executor; a gate holds steps where a test must act in the middle of one.
 
+mod embeddings;
 mod end;
 mod failure;
 mod limits;
@@ -10,9 +11,9 @@ use exec::{
     Capacity, ModelKind,
     testing::{FakeExecutor, Gate},
 };
-use types::{KvPools, SamplingParams, TokenId};
+use types::{KvPools, Pooling, SamplingParams, TokenId};
 
-use crate::{Engine, EngineConfig, EngineHandle, Event, FailReason, Finished, Request, Response};
+use crate::{Engine, EngineConfig, EngineHandle, Event, FailReason, Finished, Generation, Request, Response, Task};
 
 pub(crate) const CAPACITY: Capacity = Capacity {
     pools: KvPools::full(512),
@@ -38,13 +39,23 @@ pub(crate) fn start_gated(config: EngineConfig, capacity: Capacity) -> (EngineHa
 pub(crate) fn request(first: u32, num_tokens: u32, max_tokens: usize) -> Request {
     Request {
         prompt: (first..first + num_tokens).map(TokenId).collect(),
-        params: SamplingParams::greedy(),
-        max_tokens,
-        stop_token_ids: Vec::new(),
+        task: Task::Generate(Generation { params: SamplingParams::greedy(), max_tokens, stop_token_ids: Vec::new() }),
         priority: 0,
         cache_prompt: true,
         deadline: None,
     }
+}
+
+/// The request with its generation changed.
+pub(crate) fn changed(mut request: Request, change: impl FnOnce(&mut Generation)) -> Request {
+    let Task::Generate(generation) = &mut request.task else { panic!("it generates nothing: {request:?}") };
+    change(generation);
+    request
+}
+
+/// A request for the vector of such a prompt.
+pub(crate) fn embedding(first: u32, num_tokens: u32, pooling: Pooling) -> Request {
+    Request { task: Task::Embed(pooling), ..request(first, num_tokens, 0) }
 }
 
 /// How a request ended.
@@ -59,6 +70,7 @@ pub(crate) fn read(response: &mut Response) -> (Vec<TokenId>, End) {
                 tokens.push(token.token_id);
                 continue;
             }
+            Event::Embedding(_) => panic!("nobody asked for an embedding"),
             Event::Finished(finished) => Ok(finished),
             Event::Failed(reason) => Err(reason),
         };

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use exec::{Capacity, ModelKind, SampledToken, SeqOutput, StepOutput, StepPlan};
-use scheduler::{Scheduler, SchedulerConfig, SeqRequest};
+use scheduler::{Generation, Scheduler, SchedulerConfig, SeqRequest, Task};
 use types::{KvPools, RequestId, SamplingParams, TokenId};
 
 const CAPACITY: Capacity = Capacity {
@@ -78,9 +78,11 @@ fn request(id: u64, num_tokens: u32, params: &SamplingParams) -> SeqRequest {
     SeqRequest {
         request_id: RequestId(id),
         prompt: (0..num_tokens).map(|i| TokenId((id as u32 + 1) * 1000 + i % 1000)).collect(),
-        params: params.clone(),
-        max_tokens: 10_000,
-        stop_token_ids: vec![TokenId(127_999)],
+        task: Task::Generate(Generation {
+            params: params.clone(),
+            max_tokens: 10_000,
+            stop_token_ids: vec![TokenId(127_999)],
+        }),
         priority: 0,
         cache_prompt: true,
     }

@@ -1,25 +1,41 @@
 //! What goes into the scheduler and what comes out.
 
 use exec::SampledToken;
-use types::{RequestId, SamplingParams, TokenId};
+use types::{Pooling, RequestId, SamplingParams, TokenId};
 
 /// A request for one sequence.
 #[derive(Clone, Debug)]
 pub struct SeqRequest {
     /// Its id; ids grow in the order of arrival.
     pub request_id: RequestId,
-    /// The prompt, `1..max_model_len` tokens.
+    /// The prompt, `1..max_model_len` tokens; up to [`exec::Capacity::max_embedded_tokens`] where it is to be embedded.
     pub prompt: Vec<TokenId>,
-    /// How tokens are chosen.
-    pub params: SamplingParams,
-    /// Tokens to generate at most; `0` only computes the prompt.
-    pub max_tokens: usize,
-    /// Tokens that end the answer.
-    pub stop_token_ids: Vec<TokenId>,
+    /// What is to be made of it.
+    pub task: Task,
     /// Larger runs first; equal priorities run in the order of arrival.
     pub priority: i32,
     /// Whether the sequence takes blocks from, and leaves its own in, the prefix cache.
     pub cache_prompt: bool,
+}
+
+/// What is to be made of a prompt.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// An answer. Not for encoders.
+    Generate(Generation),
+    /// A vector, or one for each token.
+    Embed(Pooling),
+}
+
+/// How an answer is made.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// How tokens are chosen.
+    pub params: SamplingParams,
+    /// Tokens to generate at most; the context's end bounds it too. `0` only computes the prompt.
+    pub max_tokens: usize,
+    /// Tokens that end the answer (end of generation); empty to ignore them.
+    pub stop_token_ids: Vec<TokenId>,
 }
 
 /// What happened to a request.
@@ -27,6 +43,9 @@ pub struct SeqRequest {
 pub enum SeqEvent {
     /// It has one more token. A token that ends the answer is not reported so.
     Token(SampledToken),
+    /// Its prompt's vector, `[hidden_size]`, or its tokens' one after the other, `[num_prompt_tokens, hidden_size]`. The end
+    /// follows.
+    Embedding(Vec<f32>),
     /// It is done and forgotten.
     Ended(Ended),
 }
@@ -49,7 +68,7 @@ pub struct Ended {
 pub enum FinishReason {
     /// The model chose a token that ends generation.
     EndOfGeneration(TokenId),
-    /// `max_tokens` were generated.
+    /// `max_tokens` were generated, or the prompt is embedded.
     Length,
     /// The context is full.
     ContextFull,

@@ -1,6 +1,6 @@
 //! Puts a step together.
 
-use exec::StepPlan;
+use exec::{StepPlan, Wanted};
 use types::RequestId;
 
 use crate::{
@@ -62,11 +62,12 @@ impl Scheduler {
         }
     }
 
-    /// Half of the prompt budget goes to the sequence that is first in order, so that shorter ones cannot keep a long
-    /// one from ending.
+    /// Half of the prompt budget, or as much as a prompt takes that is not cut, goes to the sequence that is first in
+    /// order, so that shorter ones cannot keep a long one from ending.
     fn schedule_oldest_prompt(&mut self, budget: &mut usize) {
         if let Some(idx) = self.running.iter().position(has_prompt_tokens) {
-            *budget -= self.schedule_tokens(idx, budget.div_ceil(2));
+            let share = if self.cuts_prompts() { budget.div_ceil(2) } else { *budget };
+            *budget -= self.schedule_tokens(idx, share);
         }
     }
 
@@ -83,20 +84,23 @@ impl Scheduler {
         }
     }
 
-    /// Schedules up to `limit` further tokens of a running sequence, as many as blocks can be had for. When not even
-    /// one block can, sequences after it are preempted; when there are none, it waits. Returns the number of tokens.
+    /// Schedules up to `limit` further tokens of a running sequence, as many as blocks can be had for, or, where prompts
+    /// are not cut, all or none. When not even one block can, sequences after it are preempted; when there are none, it
+    /// waits. Returns the number of tokens.
     fn schedule_tokens(&mut self, idx: usize, limit: usize) -> usize {
+        let cuts_prompts = self.cuts_prompts();
         loop {
             let seq = &mut self.running[idx];
             let end = seq.num_computed + seq.num_scheduled;
+            let least = if cuts_prompts { 1 } else { seq.num_remaining().max(1) };
             seq.table.slide(seq.num_computed);
             let num_tokens = limit.min(seq.num_remaining()).min(seq.table.max_tokens() - end);
-            if num_tokens > 0 {
+            if num_tokens >= least {
                 seq.table.grow(end + num_tokens).expect("the available blocks were counted");
                 seq.num_scheduled += num_tokens;
                 return num_tokens;
             }
-            if limit == 0 || seq.num_remaining() == 0 || idx + 1 == self.running.len() {
+            if limit < least || seq.num_remaining() == 0 || idx + 1 == self.running.len() {
                 return 0;
             }
             self.preempt_last();
@@ -106,6 +110,7 @@ impl Scheduler {
     /// Sends the last running sequence back to wait; it starts over with the tokens it has.
     fn preempt_last(&mut self) {
         let mut sequence = self.remove_running(self.running.len() - 1);
+        sequence.num_restarts += 1;
         sequence.restart(self.cache.table(self.sharing(sequence.cache_prompt)));
         self.waiting.insert(sequence.rank, sequence);
         self.stats.num_preemptions += 1;
@@ -126,13 +131,14 @@ impl Scheduler {
             let num_computed = seq.num_computed + seq.num_scheduled;
             self.stats.prompt_tokens += seq.count_prompt(num_computed) as u64;
             let part = seq.step(num_rows);
-            let outcome = match part.wanted.sample() {
-                Some(_) => Outcome::Token,
-                None if seq.is_computed() => Outcome::End,
-                None => Outcome::Chunk,
+            let outcome = match part.wanted {
+                Wanted::Nothing => Outcome::Nothing,
+                Wanted::Token(_) => Outcome::Token,
+                Wanted::Hidden(rows) => Outcome::Hidden { num_rows: rows.count(part.tokens.len()) },
             };
             num_rows += usize::from(outcome == Outcome::Token);
-            in_flight.push(InFlight { rank: seq.rank, outcome });
+            let (rank, is_end, num_restarts) = (seq.rank, seq.is_computed(), seq.num_restarts);
+            in_flight.push(InFlight { rank, outcome, is_end, num_restarts });
             step.plan.seqs.push(part);
         }
         if step.plan.seqs.is_empty() {

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use exec::Capacity;
+use exec::{Capacity, ModelKind};
 use kvcache::{KvCache, Sharing, Usage};
-use types::{BLOCK_SIZE, RequestId, SeqId};
+use types::{BLOCK_SIZE, Pooling, RequestId, SeqId};
 
 use crate::{
-    FinishReason, SchedulerStats, SeqEvent, SeqRequest,
+    FinishReason, SchedulerStats, SeqEvent, SeqRequest, Task,
     apply::InFlight,
     sequence::{Rank, Sequence},
 };
@@ -63,10 +63,18 @@ impl Scheduler {
     /// Queues a request.
     ///
     /// # Panics
-    /// When the prompt is empty or leaves no room for an answer: the caller has checked it.
-    pub fn add(&mut self, request: SeqRequest) {
-        let (len, limit) = (request.prompt.len(), self.capacity.max_model_len);
-        assert!((1..limit).contains(&len), "a prompt of {len} tokens was accepted, the context holds {limit}");
+    /// When the prompt is empty or leaves no room for what is to be made of it: the caller has checked it.
+    pub fn add(&mut self, mut request: SeqRequest) {
+        let len = request.prompt.len();
+        let limit = match request.task {
+            Task::Generate(_) => self.capacity.max_model_len - 1,
+            Task::Embed(_) => self.capacity.max_embedded_tokens(),
+        };
+        assert!((1..=limit).contains(&len), "a prompt of {len} tokens was accepted, {limit} fit");
+        let is_decoder = self.capacity.kind == ModelKind::Decoder;
+        assert!(is_decoder || matches!(request.task, Task::Embed(_)), "an encoder cannot generate");
+        // Of a prefix that is not computed there are no hidden states; an encoder's differ with what follows.
+        request.cache_prompt &= is_decoder && matches!(request.task, Task::Generate(_) | Task::Embed(Pooling::Last));
         let table = self.cache.table(self.sharing(request.cache_prompt));
         let sequence = Sequence::new(request, table, self.capacity.max_model_len);
         let before = self.waiting.insert(sequence.rank, sequence);
@@ -160,6 +168,11 @@ impl Scheduler {
     /// Each running sequence gets at least one token in every step, so there are never more than the budget has.
     pub(crate) fn max_num_running(&self) -> usize {
         self.capacity.max_num_seqs.min(self.capacity.max_num_batched_tokens)
+    }
+
+    /// Whether a prompt may be computed in parts.
+    pub(crate) fn cuts_prompts(&self) -> bool {
+        self.capacity.kind == ModelKind::Decoder
     }
 
     pub(crate) fn sharing(&self, cache_prompt: bool) -> Sharing {

@@ -2,12 +2,11 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use exec::{SampleSpec, SampledToken, SeqStep, StepTokens, Wanted};
+use exec::{SampledToken, SeqStep, StepTokens, Wanted};
 use kvcache::BlockTable;
-use sampling::Mt19937;
-use types::{RequestId, SamplingParams, SeqId, TokenId};
+use types::{RequestId, SeqId, TokenId};
 
-use crate::{Ended, FinishReason, SeqEvent, SeqRequest};
+use crate::{Ended, FinishReason, SeqEvent, SeqRequest, goal::Goal};
 
 /// The order in which sequences are served: larger priorities first, then the order of arrival. Unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,21 +50,20 @@ pub(crate) struct Sequence {
     pub(crate) cache_prompt: bool,
     /// Another sequence that computes the same prefix, and how many tokens of it are worth waiting for.
     pub(crate) awaits: Option<(Rank, usize)>,
-    params: Arc<SamplingParams>,
-    /// Gives a uniform number for each token.
-    generator: Box<Mt19937>,
-    max_tokens: usize,
+    /// How often it was preempted.
+    pub(crate) num_restarts: u32,
+    goal: Goal,
     /// Tokens, prompt and answer, beyond which it cannot grow: by `max_tokens` or the context.
     max_len: usize,
-    stop_token_ids: Vec<TokenId>,
 }
 
 impl Sequence {
     pub(crate) fn new(request: SeqRequest, table: BlockTable, max_model_len: usize) -> Self {
+        let goal = Goal::new(request.task);
         Self {
             rank: Rank { priority: Reverse(request.priority), request_id: request.request_id },
             num_prompt_tokens: request.prompt.len(),
-            max_len: max_model_len.min(request.prompt.len().saturating_add(request.max_tokens)),
+            max_len: max_model_len.min(request.prompt.len().saturating_add(goal.max_tokens())),
             tokens: request.prompt,
             num_awaited: 0,
             awaited_row: 0,
@@ -77,10 +75,8 @@ impl Sequence {
             table,
             cache_prompt: request.cache_prompt,
             awaits: None,
-            generator: Box::new(Mt19937::new(request.params.seed)),
-            params: Arc::new(request.params),
-            max_tokens: request.max_tokens,
-            stop_token_ids: request.stop_token_ids,
+            num_restarts: 0,
+            goal,
         }
     }
 
@@ -102,14 +98,15 @@ impl Sequence {
 
     /// Whether the next token cannot be chosen before those in flight are known.
     pub(crate) fn needs_history(&self) -> bool {
-        self.num_awaited > 0 && self.params.has_penalties() && self.num_remaining() > 0
+        self.num_awaited > 0 && self.goal.has_penalties() && self.num_remaining() > 0
     }
 
     /// The sequence's part of the next step, in which it gets the row `row` if it samples. What was scheduled counts as
     /// computed from here on, since steps take effect in their order.
     pub(crate) fn step(&mut self, row: usize) -> SeqStep {
-        let samples = self.samples();
         let (start, end) = (self.num_computed, self.num_computed + self.num_scheduled);
+        let wanted = self.wanted(start, end);
+        let samples = matches!(wanted, Wanted::Token(_));
         let tokens = if end <= self.tokens.len() {
             StepTokens::Known(self.tokens[start..end].to_vec())
         } else {
@@ -120,7 +117,7 @@ impl Sequence {
             tokens,
             num_computed_tokens: start,
             block_tables: Arc::clone(self.table.blocks()),
-            wanted: if samples { Wanted::Token(self.sample_spec()) } else { Wanted::Nothing },
+            wanted,
         };
         (self.num_computed, self.num_scheduled) = (end, 0);
         if samples {
@@ -131,9 +128,18 @@ impl Sequence {
         step
     }
 
-    /// Whether the next step chooses a token for the sequence.
-    fn samples(&self) -> bool {
-        self.num_remaining() == 0 && self.max_tokens > 0
+    /// What a step over the tokens `start..end` is to give, once they are scheduled.
+    fn wanted(&mut self, start: usize, end: usize) -> Wanted {
+        let is_last = self.num_remaining() == 0;
+        match &mut self.goal {
+            Goal::Generate(generating) if is_last && generating.max_tokens > 0 => {
+                Wanted::Token(generating.sample_spec(&self.tokens))
+            }
+            Goal::Generate(_) => Wanted::Nothing,
+            Goal::Embed(embedding) => {
+                embedding.wanted((start, end), self.tokens.len()).map_or(Wanted::Nothing, Wanted::Hidden)
+            }
+        }
     }
 
     /// How many tokens of the prompt are computed for the first time, when `num_computed` tokens are.
@@ -148,35 +154,37 @@ impl Sequence {
         self.table.publish(&self.tokens, self.num_computed.min(self.tokens.len()));
     }
 
-    fn sample_spec(&mut self) -> SampleSpec {
-        let num_recent = if self.params.has_penalties() { self.params.repeat_last_n as usize } else { 0 };
-        SampleSpec {
-            params: Arc::clone(&self.params),
-            uniform: self.generator.uniform(),
-            recent_tokens: self.tokens[self.tokens.len().saturating_sub(num_recent)..].to_vec(),
-            want_logits: false,
-        }
-    }
-
     /// Takes the token chosen by a step; the sequence ends here if a reason is returned.
     pub(crate) fn push(&mut self, token: &SampledToken) -> Option<FinishReason> {
         self.num_awaited -= 1;
         self.tokens.push(token.token_id);
         self.publish();
-        if self.stop_token_ids.contains(&token.token_id) {
-            Some(FinishReason::EndOfGeneration(token.token_id))
-        } else if self.num_generated() >= self.max_tokens {
-            Some(FinishReason::Length)
-        } else if self.tokens.len() >= self.max_len {
-            Some(FinishReason::ContextFull)
-        } else {
-            None
+        let Goal::Generate(generating) = &self.goal else { unreachable!("it was asked for a token") };
+        let is_full = self.tokens.len() >= self.max_len;
+        let reason = generating.reason_to_end(token.token_id, self.num_generated());
+        reason.or(is_full.then_some(FinishReason::ContextFull))
+    }
+
+    pub(crate) fn is_embedding(&self) -> bool {
+        matches!(self.goal, Goal::Embed(_))
+    }
+
+    /// Takes the hidden states that a step gave.
+    pub(crate) fn push_hidden(&mut self, values: Vec<f32>) {
+        if let Goal::Embed(embedding) = &mut self.goal {
+            embedding.push(values);
         }
+    }
+
+    /// The prompt's vector, once all of it is computed.
+    pub(crate) fn finish_embedding(&mut self) -> Option<Vec<f32>> {
+        let Goal::Embed(embedding) = &mut self.goal else { return None };
+        Some(embedding.finish(self.tokens.len()))
     }
 
     /// Whether nothing is left to do once the steps in flight are done: a prompt computed for the cache's sake alone.
     pub(crate) fn is_computed(&self) -> bool {
-        self.num_computed == self.tokens.len() && self.max_tokens == 0
+        self.num_computed == self.tokens.len() && self.goal.max_tokens() == 0
     }
 
     /// Gives up all blocks for an empty table; the tokens are computed anew later.
@@ -184,6 +192,9 @@ impl Sequence {
         self.table = table;
         self.num_computed = 0;
         self.num_scheduled = 0;
+        if let Goal::Embed(embedding) = &mut self.goal {
+            embedding.restart();
+        }
     }
 
     fn num_generated(&self) -> usize {

@@ -1,6 +1,7 @@
 //! A scheduler and a fake executor run together, checked at every step.
 
 mod cache;
+mod embeddings;
 mod ends;
 mod fairness;
 mod overlap;
@@ -12,9 +13,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use exec::{Capacity, Executor, ModelKind, SampleSpec, StepOutput, StepPlan, Ticket, testing::FakeExecutor};
 use sampling::Mt19937;
-use types::{KvPools, RequestId, SamplingParams, TokenId};
+use types::{KvPools, Pooling, RequestId, SamplingParams, TokenId};
 
-use crate::{Ended, FinishReason, Scheduler, SchedulerConfig, SeqEvent, SeqRequest, Step};
+use crate::{Ended, FinishReason, Generation, Scheduler, SchedulerConfig, SeqEvent, SeqRequest, Step, Task};
 
 /// A capacity in which nothing is short.
 pub(crate) const AMPLE: Capacity = Capacity {
@@ -44,6 +45,7 @@ pub(crate) struct Simulation {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) tokens: Vec<TokenId>,
+    pub(crate) embedding: Option<Vec<f32>>,
     pub(crate) ended: Option<Ended>,
 }
 
@@ -136,6 +138,7 @@ impl Simulation {
         assert_eq!(answer.ended, None, "request {request_id} has an event after its end");
         match event {
             SeqEvent::Token(token) => answer.tokens.push(token.token_id),
+            SeqEvent::Embedding(values) => assert_eq!(answer.embedding.replace(values), None, "a second embedding"),
             SeqEvent::Ended(ended) => answer.ended = Some(ended),
         }
     }
@@ -149,20 +152,44 @@ impl Simulation {
 
     /// The answer that a request must get, whatever runs beside it.
     pub(crate) fn expected(&self, request: &SeqRequest) -> Answer {
-        let mut generator = Mt19937::new(request.params.seed);
-        let room = self.capacity.max_model_len - request.prompt.len();
-        let limit = request.max_tokens.min(room);
-        let uniforms: Vec<_> = (0..limit).map(|_| generator.uniform()).collect();
-        let mut tokens = self.executor.reference(&request.prompt, &request.params, &uniforms);
+        match &request.task {
+            Task::Generate(generation) => self.expected_answer(&request.prompt, generation),
+            Task::Embed(pooling) => self.expected_embedding(&request.prompt, *pooling),
+        }
+    }
+
+    fn expected_answer(&self, prompt: &[TokenId], generation: &Generation) -> Answer {
+        let Generation { params, max_tokens, stop_token_ids } = generation;
+        let mut generator = Mt19937::new(params.seed);
+        let room = self.capacity.max_model_len - prompt.len();
+        let uniforms: Vec<_> = (0..room.min(*max_tokens)).map(|_| generator.uniform()).collect();
+        let mut tokens = self.executor.reference(prompt, params, &uniforms);
         let mut num_generated_tokens = tokens.len();
-        let mut reason = if request.max_tokens <= room { FinishReason::Length } else { FinishReason::ContextFull };
-        if let Some(stop) = tokens.iter().position(|token| request.stop_token_ids.contains(token)) {
+        let mut reason = if *max_tokens <= room { FinishReason::Length } else { FinishReason::ContextFull };
+        if let Some(stop) = tokens.iter().position(|token| stop_token_ids.contains(token)) {
             reason = FinishReason::EndOfGeneration(tokens[stop]);
             num_generated_tokens = stop + 1;
             tokens.truncate(stop);
         }
-        let num_prompt_tokens = request.prompt.len();
-        Answer { tokens, ended: Some(Ended { reason, num_prompt_tokens, num_cached_tokens: 0, num_generated_tokens }) }
+        let num_prompt_tokens = prompt.len();
+        let ended = Ended { reason, num_prompt_tokens, num_cached_tokens: 0, num_generated_tokens };
+        Answer { tokens, embedding: None, ended: Some(ended) }
+    }
+
+    fn expected_embedding(&self, prompt: &[TokenId], pooling: Pooling) -> Answer {
+        let states = self.executor.reference_hidden(prompt);
+        let values = match pooling {
+            Pooling::None => states.concat(),
+            Pooling::Mean => {
+                let sum = |i: usize| states.iter().map(|state| state[i]).sum::<f32>();
+                (0..states[0].len()).map(|i| sum(i) / states.len() as f32).collect()
+            }
+            Pooling::Cls => states[0].clone(),
+            Pooling::Last => states[states.len() - 1].clone(),
+        };
+        let (reason, num_prompt_tokens) = (FinishReason::Length, prompt.len());
+        let ended = Ended { reason, num_prompt_tokens, num_cached_tokens: 0, num_generated_tokens: 0 };
+        Answer { tokens: Vec::new(), embedding: Some(values), ended: Some(ended) }
     }
 
     /// Checks a finished request against [`Self::expected`]; cached tokens may differ.
@@ -170,7 +197,7 @@ impl Simulation {
         let answer = &self.answers[&request.request_id.0];
         let expected = self.expected(request);
         let ended = answer.ended.map(|ended| Ended { num_cached_tokens: 0, ..ended });
-        let answer = Answer { ended, tokens: answer.tokens.clone() };
+        let answer = Answer { ended, ..answer.clone() };
         assert_eq!(answer, expected, "request {} got another answer", request.request_id);
     }
 }
@@ -180,12 +207,22 @@ pub(crate) fn request(id: u64, first: u32, num_tokens: u32, max_tokens: usize) -
     SeqRequest {
         request_id: RequestId(id),
         prompt: (first..first + num_tokens).map(TokenId).collect(),
-        params: SamplingParams::greedy(),
-        max_tokens,
-        stop_token_ids: Vec::new(),
+        task: Task::Generate(Generation { params: SamplingParams::greedy(), max_tokens, stop_token_ids: Vec::new() }),
         priority: 0,
         cache_prompt: true,
     }
+}
+
+/// The request with its generation changed.
+pub(crate) fn changed(mut request: SeqRequest, change: impl FnOnce(&mut Generation)) -> SeqRequest {
+    let Task::Generate(generation) = &mut request.task else { panic!("it generates nothing: {request:?}") };
+    change(generation);
+    request
+}
+
+/// A request for the vector of such a prompt.
+pub(crate) fn embedding(id: u64, first: u32, num_tokens: u32, pooling: Pooling) -> SeqRequest {
+    SeqRequest { task: Task::Embed(pooling), ..request(id, first, num_tokens, 0) }
 }
 
 /// `(sequence, tokens)` of a plan, in its order.

@@ -56,6 +56,16 @@ impl ApiError {
         }
     }
 
+    /// A prompt that an encoder cannot have in one step.
+    pub(crate) fn step_exceeded(num_prompt_tokens: usize, max_num_batched_tokens: usize) -> Self {
+        let message = format!(
+            "input ({num_prompt_tokens} tokens) is too large to process. increase the physical batch size \
+             (--batch-size and --ubatch-size, current: {max_num_batched_tokens} tokens)"
+        );
+        let counts = [("n_prompt_tokens", json!(num_prompt_tokens)), ("n_batch", json!(max_num_batched_tokens))];
+        Self { extra: counts.into(), ..Self::new(StatusCode::BAD_REQUEST, "exceed_context_size_error", message) }
+    }
+
     /// The same error with the advice to try again.
     pub(crate) fn retry_after(self, seconds: u32) -> Self {
         Self { retry_after: Some(seconds), ..self }
@@ -92,6 +102,10 @@ impl From<SubmitError> for ApiError {
             SubmitError::PromptTooLong { num_prompt_tokens, max_model_len } => {
                 Self::context_exceeded(num_prompt_tokens, max_model_len)
             }
+            SubmitError::PromptBeyondStep { num_prompt_tokens, max_num_batched_tokens } => {
+                Self::step_exceeded(num_prompt_tokens, max_num_batched_tokens)
+            }
+            SubmitError::Unsupported(_) => Self::unsupported(error.to_string()),
             SubmitError::InvalidPrompt(_) => Self::invalid(error.to_string()),
             SubmitError::ShuttingDown => Self::unavailable(error.to_string()),
             SubmitError::Stopped(_) => Self::server(error.to_string()),

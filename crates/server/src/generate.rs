@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{Event, FinishReason, Finished, Request, Response, SampledToken};
+use engine::{Event, FinishReason, Finished, Request, Response, SampledToken, Task};
 use text::{DetokenizeOptions, Detokenizer, StopMatcher};
 use types::{SamplingParams, TokenId};
 
@@ -138,9 +138,11 @@ impl Generation {
         }
         let request = Request {
             prompt: job.prompt,
-            params,
-            max_tokens,
-            stop_token_ids: if job.ignore_eos { Vec::new() } else { tokenizer.eog_ids().to_vec() },
+            task: Task::Generate(engine::Generation {
+                params,
+                max_tokens,
+                stop_token_ids: if job.ignore_eos { Vec::new() } else { tokenizer.eog_ids().to_vec() },
+            }),
             priority: 0,
             cache_prompt: job.cache_prompt,
             deadline: Some(job.received_at + state.config.request_timeout),
@@ -170,6 +172,7 @@ impl Generation {
                 // Tokens that were on their way when the answer was ended are not part of it.
                 Some(Event::Token(_)) if self.matched.is_some() || self.clock.is_over => {}
                 Some(Event::Token(token)) => return Ok(Piece::Delta(self.take(token))),
+                Some(Event::Embedding(_)) => return Err(ApiError::server("the engine gave an embedding for a text")),
                 Some(Event::Finished(finished)) => return Ok(Piece::End(self.end(&finished))),
                 Some(Event::Failed(reason)) => {
                     self.ended = true;

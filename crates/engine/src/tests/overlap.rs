@@ -5,8 +5,8 @@ use std::{thread, time::Instant};
 use exec::testing::{FakeExecutor, Gate};
 use types::TokenId;
 
-use super::{CAPACITY, next_step, read, request};
-use crate::{Engine, EngineConfig, EngineHandle, Event, FailReason, FinishReason, Request};
+use super::{CAPACITY, changed, next_step, read, request};
+use crate::{Engine, EngineConfig, EngineHandle, Event, FailReason, FinishReason};
 
 fn start_gated(config: EngineConfig) -> (EngineHandle, Gate) {
     let (executor, gate) = FakeExecutor::new(CAPACITY).with_steps_in_flight(2).gated();
@@ -41,7 +41,7 @@ fn the_engine_can_be_told_to_wait_for_each_step() {
 fn an_answer_may_end_while_its_next_token_is_computed() {
     let executor = FakeExecutor::new(CAPACITY).choosing_from(vec![TokenId(7)]);
     let engine = Engine::start(Box::new(executor.with_steps_in_flight(2)), EngineConfig::default()).unwrap();
-    let stopping = Request { stop_token_ids: vec![TokenId(7)], ..request(0, 4, 100) };
+    let stopping = changed(request(0, 4, 100), |g| g.stop_token_ids = vec![TokenId(7)]);
     for _ in 0..3 {
         let (tokens, end) = read(&mut engine.submit(stopping.clone()).unwrap());
         assert_eq!((tokens.len(), end.unwrap().reason), (0, FinishReason::EndOfGeneration(TokenId(7))));

@@ -12,13 +12,14 @@ use std::{
 use exec::testing::FakeExecutor;
 use types::{SamplingParams, TokenId};
 
-use super::{CAPACITY, read, request, start, start_gated};
-use crate::{EngineConfig, EngineHandle, Event, FinishReason, Request};
+use super::{CAPACITY, changed, read, request, start, start_gated};
+use crate::{EngineConfig, EngineHandle, Event, FinishReason, Generation, Request, Task};
 
 fn expected(request: &Request) -> Vec<TokenId> {
-    let mut generator = sampling::Mt19937::new(request.params.seed);
-    let uniforms: Vec<_> = (0..request.max_tokens).map(|_| generator.uniform()).collect();
-    FakeExecutor::new(CAPACITY).reference(&request.prompt, &request.params, &uniforms)
+    let Task::Generate(Generation { params, max_tokens, .. }) = &request.task else { panic!("it generates nothing") };
+    let mut generator = sampling::Mt19937::new(params.seed);
+    let uniforms: Vec<_> = (0..*max_tokens).map(|_| generator.uniform()).collect();
+    FakeExecutor::new(CAPACITY).reference(&request.prompt, params, &uniforms)
 }
 
 #[test]
@@ -52,7 +53,7 @@ fn many_requests(engine: &EngineHandle) {
         .map(|i| {
             let engine = engine.clone();
             let params = SamplingParams { seed: i, ..SamplingParams::default() };
-            let request = Request { params, ..request(i % 7 * 30, 20 + i, 5 + i as usize % 40) };
+            let request = changed(request(i % 7 * 30, 20 + i, 5 + i as usize % 40), |g| g.params = params);
             thread::spawn(move || (read(&mut engine.submit(request.clone()).unwrap()).0, request))
         })
         .collect();
@@ -68,7 +69,7 @@ fn an_ending_token_is_told_with_the_end() {
     let engine = start(FakeExecutor::new(CAPACITY));
     let plain = request(0, 10, 10);
     let all = expected(&plain);
-    let (tokens, end) = read(&mut engine.submit(Request { stop_token_ids: vec![all[4]], ..plain }).unwrap());
+    let (tokens, end) = read(&mut engine.submit(changed(plain, |g| g.stop_token_ids = vec![all[4]])).unwrap());
     assert_eq!(tokens, all[..4]);
     let finished = end.unwrap();
     assert_eq!((finished.reason, finished.num_generated_tokens), (FinishReason::EndOfGeneration(all[4]), 5));
@@ -88,7 +89,7 @@ fn biases_for_unknown_tokens_are_dropped() {
     let (engine, gate) = start_gated(EngineConfig::default(), CAPACITY);
     let logit_bias = vec![(TokenId(999), 1.0), (TokenId(1000), 1.0)];
     let params = SamplingParams { logit_bias, ..SamplingParams::greedy() };
-    let _response = engine.submit(Request { params, ..request(0, 4, 1) }).unwrap();
+    let _response = engine.submit(changed(request(0, 4, 1), |g| g.params = params)).unwrap();
     let plan = gate.wait_launched().unwrap();
     let sample = plan.seqs[0].wanted.sample().unwrap();
     assert_eq!(sample.params.logit_bias, [(TokenId(999), 1.0)]);
@@ -123,6 +124,7 @@ fn events_can_be_awaited() {
     while let Some(event) = block_on(response.next()) {
         kinds.push(match event {
             Event::Token(_) => 't',
+            Event::Embedding(_) => 'e',
             Event::Finished(_) => 'f',
             Event::Failed(_) => '!',
         });

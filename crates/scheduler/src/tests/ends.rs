@@ -5,7 +5,7 @@ use std::sync::Arc;
 use exec::{Executor, SampledToken, SeqOutput, StepOutput};
 use types::{SamplingParams, SeqId, TokenId};
 
-use super::{AMPLE, CONFIG, Simulation, request, samples};
+use super::{AMPLE, CONFIG, Simulation, changed, request, samples};
 use crate::{FinishReason, OutputError, SeqEvent, SeqRequest};
 
 fn check(request: SeqRequest, reason: FinishReason, num_tokens: usize) {
@@ -49,13 +49,13 @@ fn a_stop_token_ends_the_answer_and_is_not_part_of_it() {
     let simulation = Simulation::new(AMPLE, CONFIG);
     let plain = request(1, 0, 20, 10);
     let stop = simulation.expected(&plain).tokens[6];
-    check(SeqRequest { stop_token_ids: vec![stop], ..plain }, FinishReason::EndOfGeneration(stop), 6);
+    check(changed(plain, |g| g.stop_token_ids = vec![stop]), FinishReason::EndOfGeneration(stop), 6);
 }
 
 #[test]
 fn one_number_is_drawn_for_each_token() {
     let params = SamplingParams { temperature: 1.0, seed: 7, ..SamplingParams::default() };
-    let request = SeqRequest { params, ..request(1, 0, 400, 4) };
+    let request = changed(request(1, 0, 400, 4), |g| g.params = params);
     let mut simulation = Simulation::new(AMPLE, CONFIG);
     simulation.add(request.clone());
     let plans = simulation.run(10);
@@ -69,7 +69,7 @@ fn one_number_is_drawn_for_each_token() {
 fn recent_tokens_are_sent_only_for_penalties() {
     let recent = |params: SamplingParams| {
         let mut simulation = Simulation::new(AMPLE, CONFIG);
-        simulation.add(SeqRequest { params, ..request(1, 0, 20, 2) });
+        simulation.add(changed(request(1, 0, 20, 2), |g| g.params = params));
         simulation.run(5).iter().flat_map(samples).map(|sample| sample.recent_tokens.len()).collect::<Vec<_>>()
     };
     assert_eq!(recent(SamplingParams::greedy()), [0, 0]);

@@ -103,7 +103,7 @@ fn steps_are_counted() {
 }
 
 #[test]
-#[should_panic(expected = "a prompt of 1024 tokens was accepted, the context holds 1024")]
+#[should_panic(expected = "a prompt of 1024 tokens was accepted, 1023 fit")]
 fn a_prompt_that_leaves_no_room_is_a_bug_of_the_caller() {
     Simulation::new(AMPLE, CONFIG).add(request(0, 0, 1024, 1));
 }

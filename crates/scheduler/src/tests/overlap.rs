@@ -3,8 +3,8 @@
 use exec::{StepPlan, StepTokens};
 use types::{KvPools, SamplingParams, SeqId};
 
-use super::{AMPLE, CONFIG, Simulation, request, shape};
-use crate::{FinishReason, SeqRequest};
+use super::{AMPLE, CONFIG, Simulation, changed, request, shape};
+use crate::FinishReason;
 
 fn overlapping() -> Simulation {
     Simulation::overlapping(AMPLE, CONFIG, 2)
@@ -49,7 +49,7 @@ fn what_is_computed_beyond_an_ending_token_is_dropped() {
     let mut simulation = overlapping();
     let plain = request(0, 0, 20, 50);
     let stop = simulation.expected(&plain).tokens[6];
-    let request = SeqRequest { stop_token_ids: vec![stop], ..plain };
+    let request = changed(plain, |g| g.stop_token_ids = vec![stop]);
     simulation.add(request.clone());
     let plans = simulation.run(60);
     simulation.check_answer(&request);
@@ -65,7 +65,7 @@ fn the_blocks_of_an_ended_answer_serve_others_at_once() {
     let mut simulation = Simulation::overlapping(capacity, CONFIG, 2);
     let plain = request(0, 0, 31, 50);
     let stop = simulation.expected(&plain).tokens[1];
-    let requests = [SeqRequest { stop_token_ids: vec![stop], ..plain }, request(1, 200, 120, 8)];
+    let requests = [changed(plain, |g| g.stop_token_ids = vec![stop]), request(1, 200, 120, 8)];
     requests.iter().for_each(|request| simulation.add(request.clone()));
     simulation.run(100);
     requests.iter().for_each(|request| simulation.check_answer(request));
@@ -75,7 +75,7 @@ fn the_blocks_of_an_ended_answer_serve_others_at_once() {
 fn who_needs_the_last_tokens_is_waited_for() {
     let mut simulation = overlapping();
     let params = SamplingParams { presence_penalty: 0.5, ..SamplingParams::greedy() };
-    let penalized = SeqRequest { params, ..request(0, 0, 20, 6) };
+    let penalized = changed(request(0, 0, 20, 6), |g| g.params = params);
     let plain = request(1, 100, 20, 12);
     simulation.add(penalized.clone());
     simulation.add(plain.clone());

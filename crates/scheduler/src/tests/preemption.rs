@@ -3,7 +3,7 @@
 use exec::Capacity;
 use types::{KvPools, SamplingParams, SeqId};
 
-use super::{AMPLE, CONFIG, Simulation, request, shape};
+use super::{AMPLE, CONFIG, Simulation, changed, request, shape};
 use crate::{SchedulerConfig, SeqRequest};
 
 /// Room for 8 blocks of 16 tokens.
@@ -12,8 +12,10 @@ const TINY: Capacity = Capacity { pools: KvPools::full(8), max_model_len: 128, .
 /// Both fit when they start (two blocks each) and outgrow the pool together (six each).
 fn two_growing(priorities: [i32; 2]) -> [SeqRequest; 2] {
     let params = SamplingParams { temperature: 1.0, seed: 3, ..SamplingParams::default() };
-    let growing =
-        |id: u64, priority| SeqRequest { priority, params: params.clone(), ..request(id, 100 * id as u32, 20, 70) };
+    let growing = |id: u64, priority| {
+        let request = SeqRequest { priority, ..request(id, 100 * id as u32, 20, 70) };
+        changed(request, |generation| generation.params = params.clone())
+    };
     [growing(0, priorities[0]), growing(1, priorities[1])]
 }
 

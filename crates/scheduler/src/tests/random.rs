@@ -2,10 +2,10 @@
 
 use exec::{Capacity, ModelKind};
 use proptest::{prelude::*, test_runner::RngSeed};
-use types::{KvPool, KvPools, RequestId, SamplingParams, TokenId};
+use types::{KvPool, KvPools, Pooling, RequestId, SamplingParams, TokenId};
 
 use super::Simulation;
-use crate::{FinishReason, SchedulerConfig, SeqRequest};
+use crate::{FinishReason, Generation, SchedulerConfig, SeqRequest, Task};
 
 /// What happens before a step.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ struct Arrival {
     is_private: bool,
     stops: Vec<u32>,
     params: SamplingParams,
+    /// Whether the prompt is to be embedded instead.
+    pooling: Option<Pooling>,
 }
 
 #[derive(Clone, Debug)]
@@ -43,21 +45,30 @@ struct Setup {
 
 /// A pool of a few blocks, a few rows, a small budget and a small vocabulary, so that all limits are met.
 fn setup() -> impl Strategy<Value = Setup> {
-    (pools(), 1..7_usize, 1..50_usize, any::<bool>(), 0..20_usize, 1..3_usize).prop_map(
-        |(pools, max_num_seqs, max_num_batched_tokens, enable_prefix_cache, prefill, max_in_flight)| Setup {
+    let config = (any::<bool>(), 0..20_usize).prop_map(|(enable_prefix_cache, max_prefill_tokens_while_decoding)| {
+        SchedulerConfig { enable_prefix_cache, max_prefill_tokens_while_decoding }
+    });
+    (model(), 1..7_usize, 1..50_usize, config, 1..3_usize).prop_map(
+        |((kind, pools), max_num_seqs, max_num_batched_tokens, config, max_in_flight)| Setup {
             capacity: Capacity {
                 pools,
                 max_num_seqs,
                 max_num_batched_tokens,
                 max_model_len: pools.max_tokens().min(120),
                 vocab_size: 40,
-                hidden_size: 8,
-                kind: ModelKind::Decoder,
+                hidden_size: 3,
+                kind,
             },
-            config: SchedulerConfig { enable_prefix_cache, max_prefill_tokens_while_decoding: prefill },
+            config,
             max_in_flight,
         },
     )
+}
+
+/// A decoder with its pools, or an encoder, which has no windows.
+fn model() -> impl Strategy<Value = (ModelKind, KvPools)> {
+    let encoder = (2..14_usize).prop_map(|num_blocks| (ModelKind::Encoder, KvPools::full(num_blocks)));
+    prop_oneof![3 => pools().prop_map(|pools| (ModelKind::Decoder, pools)), 1 => encoder]
 }
 
 /// For layers that see everything, for layers with a window, or for both.
@@ -86,8 +97,9 @@ fn params() -> impl Strategy<Value = SamplingParams> {
 
 fn arrival() -> impl Strategy<Value = Arrival> {
     let stops = prop::collection::vec(0..40_u32, 0..2);
-    (0..3_u32, 1..80_usize, 0..80_usize, -1..2_i32, prop::bool::weighted(0.15), stops, params()).prop_map(
-        |(text, num_tokens, max_tokens, priority, is_private, stops, params)| Arrival {
+    let pooling = prop::option::weighted(0.2, pooling());
+    (0..3_u32, 1..80_usize, 0..80_usize, -1..2_i32, prop::bool::weighted(0.15), stops, params(), pooling).prop_map(
+        |(text, num_tokens, max_tokens, priority, is_private, stops, params, pooling)| Arrival {
             text,
             num_tokens,
             max_tokens,
@@ -95,8 +107,13 @@ fn arrival() -> impl Strategy<Value = Arrival> {
             is_private,
             stops,
             params,
+            pooling,
         },
     )
+}
+
+fn pooling() -> impl Strategy<Value = Pooling> {
+    prop_oneof![Just(Pooling::None), Just(Pooling::Mean), Just(Pooling::Cls), Just(Pooling::Last)]
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -111,14 +128,25 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn request(id: u64, arrival: &Arrival, capacity: &Capacity) -> SeqRequest {
-    let num_tokens = arrival.num_tokens.min(capacity.max_model_len - 1) as u32;
+    let task = match (arrival.pooling, capacity.kind) {
+        (Some(pooling), _) => Task::Embed(pooling),
+        (None, ModelKind::Encoder) => Task::Embed(Pooling::Mean),
+        (None, ModelKind::Decoder) => Task::Generate(Generation {
+            params: arrival.params.clone(),
+            max_tokens: arrival.max_tokens,
+            stop_token_ids: arrival.stops.iter().copied().map(TokenId).collect(),
+        }),
+    };
+    let limit = match task {
+        Task::Generate(_) => capacity.max_model_len - 1,
+        Task::Embed(_) => capacity.max_embedded_tokens(),
+    };
+    let num_tokens = arrival.num_tokens.min(limit) as u32;
     SeqRequest {
         request_id: RequestId(id),
         // Texts share their first block and differ from there on.
         prompt: (0..num_tokens).map(|i| TokenId((i / 16 * (1 + arrival.text) + i % 16) % 40)).collect(),
-        params: arrival.params.clone(),
-        max_tokens: arrival.max_tokens,
-        stop_token_ids: arrival.stops.iter().copied().map(TokenId).collect(),
+        task,
         priority: arrival.priority,
         cache_prompt: !arrival.is_private,
     }
@@ -154,7 +182,11 @@ fn run(setup: &Setup, actions: &[Action]) -> (Simulation, Vec<SeqRequest>, Strin
         }
     }
     // The first in order moves on in every step, and nothing arrives any more.
-    let limit = requests.iter().map(|request| request.prompt.len() + request.max_tokens + 1).sum::<usize>() + 1;
+    let num_steps = |request: &SeqRequest| match &request.task {
+        Task::Generate(generation) => request.prompt.len() + generation.max_tokens + 1,
+        Task::Embed(_) => request.prompt.len() + 1,
+    };
+    let limit = requests.iter().map(num_steps).sum::<usize>() + 1;
     for plan in simulation.run(limit) {
         transcript += &format!("{plan:?}\n");
     }
@@ -180,6 +212,7 @@ proptest! {
             if ended.reason == FinishReason::Aborted {
                 let expected = simulation.expected(request);
                 prop_assert!(expected.tokens.starts_with(&answer.tokens));
+                prop_assert_eq!(&answer.embedding, &None);
             } else {
                 simulation.check_answer(request);
             }
@@ -203,15 +236,21 @@ fn the_random_schedules_reach_every_rule() {
     let mut runner = TestRunner::new(config(1));
     let strategy = (setup(), prop::collection::vec(action(), 1..40));
     let (mut num_preemptions, mut num_hits, mut num_context_full) = (0, 0, 0);
-    for _ in 0..200 {
+    // Embeddings of decoders and of encoders.
+    let mut num_embeddings = [0, 0];
+    for _ in 0..250 {
         let (setup, actions) = strategy.new_tree(&mut runner).expect("the strategy rejects nothing").current();
         let (simulation, ..) = run(&setup, &actions);
         let stats = simulation.scheduler.stats();
         num_preemptions += stats.num_preemptions;
         num_hits += stats.prefix_hits;
+        let is_encoder = setup.capacity.kind == ModelKind::Encoder;
+        num_embeddings[usize::from(is_encoder)] +=
+            simulation.answers.values().filter(|answer| answer.embedding.is_some()).count();
         let reasons = simulation.answers.values().filter_map(|answer| answer.ended).map(|ended| ended.reason);
         num_context_full += reasons.filter(|reason| *reason == FinishReason::ContextFull).count();
     }
     let reached = (num_preemptions > 50, num_hits > 1000, num_context_full > 20);
     assert_eq!(reached, (true, true, true), "{num_preemptions} {num_hits} {num_context_full}");
+    assert!(num_embeddings.iter().all(|count| *count > 150), "{num_embeddings:?}");
 }
