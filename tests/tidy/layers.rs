@@ -32,7 +32,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["server"]),
     ("cudarc", &["cuda"]),
     ("tokio", &["engine", "server"]),
-    ("tokenizers", &["text"]),
     ("minijinja", &["text"]),
     ("prometheus", &["server"]),
     ("memmap2", &["gguf"]),

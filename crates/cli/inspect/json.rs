@@ -59,7 +59,7 @@ pub(crate) fn array(values: &Array) -> Json {
         Array::Int(v) => json!(v),
         Array::Float(v) => json!(v),
         Array::Bool(v) => json!(v),
-        Array::String(v) => json!(v),
+        Array::String(v) => v.iter().collect(),
         Array::Array(v) => Json::Array(v.iter().map(array).collect()),
     }
 }

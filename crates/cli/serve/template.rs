@@ -78,7 +78,7 @@ mod tests {
         let mut metadata = Metadata::default();
         let mut set = |key: &str, value| metadata.insert(format!("tokenizer.{key}"), value);
         set("ggml.model", Value::String("llama".to_owned()));
-        set("ggml.tokens", Value::Array(Array::String(["<unk>", "<s>", "</s>"].map(str::to_owned).to_vec())));
+        set("ggml.tokens", Value::Array(Array::String(["<unk>", "<s>", "</s>"].iter().collect())));
         if let Some(template) = template {
             set("chat_template", Value::String(template.to_owned()));
         }

@@ -1,5 +1,7 @@
 //! A reader over bytes that checks every length before it reads.
 
+use std::borrow::Cow;
+
 use crate::GgufError;
 
 /// Longest string or key, in bytes; some files carry a whole `tokenizer.json` of some tens of MiB.
@@ -98,6 +100,11 @@ impl<'a> Cursor<'a> {
 
     /// A length-prefixed string. Bytes that are not UTF-8 are replaced: vocabularies of byte-level models hold such.
     pub(crate) fn string(&mut self, field: &str) -> Result<String, GgufError> {
+        Ok(self.text(field)?.into_owned())
+    }
+
+    /// The same, not copied where it is UTF-8.
+    pub(crate) fn text(&mut self, field: &str) -> Result<Cow<'a, str>, GgufError> {
         let len = self.u64(field)?;
         if len > MAX_STRING_BYTES && len <= self.remaining() {
             return Err(GgufError::invalid(
@@ -106,6 +113,6 @@ impl<'a> Cursor<'a> {
                 format!("at most {MAX_STRING_BYTES}"),
             ));
         }
-        Ok(String::from_utf8_lossy(self.take(len, field)?).into_owned())
+        Ok(String::from_utf8_lossy(self.take(len, field)?))
     }
 }

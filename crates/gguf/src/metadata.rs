@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Array, GgufError, Value, ValueType};
+use crate::{Array, GgufError, Strings, Value, ValueType};
 
 /// All metadata of a file, by key.
 #[derive(Clone, Debug, Default)]
@@ -99,9 +99,9 @@ impl Metadata {
     ///
     /// # Errors
     /// [`GgufError::Invalid`] when the value is something else.
-    pub fn strings(&self, key: &str) -> Result<Option<&[String]>, GgufError> {
+    pub fn strings(&self, key: &str) -> Result<Option<&Strings>, GgufError> {
         self.typed(key, "an array of strings", |v| match v {
-            Value::Array(Array::String(a)) => Some(a.as_slice()),
+            Value::Array(Array::String(a)) => Some(a),
             _ => None,
         })
     }

@@ -1,6 +1,6 @@
 //! Metadata values.
 
-use crate::{GgufError, ValueType, cursor::Cursor};
+use crate::{GgufError, Strings, ValueType, cursor::Cursor};
 
 /// Arrays of arrays may nest this deep.
 const MAX_DEPTH: usize = 4;
@@ -34,7 +34,7 @@ pub enum Array {
     /// Booleans.
     Bool(Vec<bool>),
     /// Strings.
-    String(Vec<String>),
+    String(Strings),
     /// Arrays.
     Array(Vec<Array>),
 }
@@ -102,7 +102,7 @@ fn read_array(cursor: &mut Cursor<'_>, field: &str, depth: usize) -> Result<(Arr
         t if t.is_uint() => Array::Uint(collect(len, || read_uint(cursor, t, field))?),
         t if t.is_int() => Array::Int(collect(len, || read_int(cursor, t, field))?),
         ValueType::Bool => Array::Bool(collect(len, || read_bool(cursor, field))?),
-        ValueType::String => Array::String(collect(len, || cursor.string(field))?),
+        ValueType::String => Array::String(read_strings(cursor, len, field)?),
         ValueType::Array => Array::Array(collect(len, || Ok(read_array(cursor, field, depth + 1)?.0))?),
         t => Array::Float(collect(len, || read_float(cursor, t, field))?),
     };
@@ -116,6 +116,15 @@ fn collect<T>(len: usize, mut read: impl FnMut() -> Result<T, GgufError>) -> Res
         elements.push(read()?);
     }
     Ok(elements)
+}
+
+fn read_strings(cursor: &mut Cursor<'_>, len: usize, field: &str) -> Result<Strings, GgufError> {
+    let mut strings = Strings::with_capacity(len, 0);
+    for _ in 0..len {
+        strings.push(&cursor.text(field)?);
+    }
+    strings.shrink_to_fit();
+    Ok(strings)
 }
 
 fn read_uint(cursor: &mut Cursor<'_>, value_type: ValueType, field: &str) -> Result<u64, GgufError> {

@@ -72,7 +72,7 @@ fn seeds() -> Vec<Vec<u8>> {
         .value("float", Value::Float(0.5))
         .value("double", Value::Float(0.1))
         .value("bool", Value::Bool(true))
-        .value("strings", Value::Array(Array::String(strings)))
+        .value("strings", Value::Array(Array::String(strings.into())))
         .value("nested", Value::Array(nested))
         .value("split.count", Value::Uint(1));
     let tensors = Builder::new()

@@ -99,7 +99,7 @@ impl Imatrix {
             entries.insert(name.to_owned(), sums.chunks(columns).zip(&counts).flat_map(mean).collect());
         }
         let datasets = match metadata.get("imatrix.datasets") {
-            Some(Value::Array(Array::String(names))) => names.clone(),
+            Some(Value::Array(Array::String(names))) => names.iter().map(str::to_owned).collect(),
             _ => Vec::new(),
         };
         let num_chunks = metadata.uint("imatrix.chunk_count").map_err(|e| e.to_string())?.unwrap_or(0);
@@ -165,7 +165,7 @@ mod tests {
     fn gguf_file(counts: &[f32]) -> Vec<u8> {
         Builder::new()
             .value("general.type", Value::String("imatrix".into()))
-            .value("imatrix.datasets", Value::Array(Array::String(vec!["a.txt".into()])))
+            .value("imatrix.datasets", Value::Array(Array::String(["a.txt"].iter().collect())))
             .value("imatrix.chunk_count", Value::Uint(7))
             .tensor_f32("blk.0.ffn_down_exps.weight.in_sum2", &[2, 2], &[8.0, 4.0, 6.0, 3.0])
             .tensor_f32("blk.0.ffn_down_exps.weight.counts", &[1, counts.len()], counts)

@@ -29,7 +29,7 @@ pub fn has_importance(tensor: &str) -> bool {
 pub fn write_imatrix(sums: &InputSums, path: &Path, origin: &Origin, overwrite: bool) -> Result<(), WriteError> {
     let mut metadata = Metadata::default();
     metadata.insert("general.type", Value::String("imatrix".to_owned()));
-    metadata.insert("imatrix.datasets", Value::Array(Array::String(vec![origin.dataset.clone()])));
+    metadata.insert("imatrix.datasets", Value::Array(Array::String([&origin.dataset].into_iter().collect())));
     metadata.insert_as("imatrix.chunk_count", Value::Uint(origin.num_chunks), ValueType::U32);
     metadata.insert_as("imatrix.chunk_size", Value::Uint(origin.chunk_size), ValueType::U32);
     let tensor = |name: &str, suffix: &str, num_columns: usize, num_rows: usize| NewTensor {

@@ -86,7 +86,7 @@ fn set_lists(card: &Card, metadata: &mut Metadata) {
     let languages = [card.list("languages"), card.list("language")].concat();
     for (key, list) in [("general.tags", tags), ("general.languages", languages)] {
         if !list.is_empty() {
-            metadata.insert(key, Value::Array(Array::String(list)));
+            metadata.insert(key, Value::Array(Array::String(list.into())));
         }
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn set_vocab(
             let pre = pre.map_or_else(|| pre::detect(tokenizer, arch), |name| Ok(name.to_owned()))?;
             set_model(metadata, "gpt2", &pre);
             let merges = bpe::merges(tokenizer)?;
-            metadata.insert("tokenizer.ggml.merges", Value::Array(Array::String(merges)));
+            metadata.insert("tokenizer.ggml.merges", Value::Array(Array::String(merges.into())));
             bpe::tokens(tokenizer, vocab_size)?
         }
         Kind::WordPiece(tokenizer) => {
@@ -131,7 +131,7 @@ fn set_model(metadata: &mut Metadata, model: &str, pre: &str) {
 }
 
 fn set_tokens(metadata: &mut Metadata, tokens: &[Token], with_scores: bool) {
-    let texts = tokens.iter().map(|t| t.text.clone()).collect();
+    let texts = tokens.iter().map(|t| &t.text).collect();
     metadata.insert("tokenizer.ggml.tokens", Value::Array(Array::String(texts)));
     let types = tokens.iter().map(|t| t.token_type as i64).collect();
     metadata.insert("tokenizer.ggml.token_type", Value::Array(Array::Int(types)));

@@ -202,7 +202,7 @@ fn set_templates(files: &TokenizerFiles<'_>, metadata: &mut Metadata) -> Result<
         }
     }
     if !names.is_empty() {
-        metadata.insert("tokenizer.chat_templates", Value::Array(Array::String(names)));
+        metadata.insert("tokenizer.chat_templates", Value::Array(Array::String(names.into())));
     }
     Ok(())
 }

@@ -132,7 +132,7 @@ fn look_ups_convert_what_fits_and_name_the_key_of_what_does_not() {
         ("ints", Value::Array(Array::Int(vec![1, 2]))),
         ("negatives", Value::Array(Array::Int(vec![1, -2]))),
         ("floats", Value::Array(Array::Float(vec![0.5]))),
-        ("strings", Value::Array(Array::String(vec!["s".to_owned()]))),
+        ("strings", Value::Array(Array::String(["s"].iter().collect()))),
     ];
     assert!(values.into_iter().all(|(key, value)| metadata.insert(key, value)));
     for key in ["uint", "int"] {
@@ -147,7 +147,7 @@ fn look_ups_convert_what_fits_and_name_the_key_of_what_does_not() {
     assert_eq!(metadata.uints("uints").unwrap(), Some(vec![1, 2]));
     assert_eq!(metadata.uints("ints").unwrap(), Some(vec![1, 2]));
     assert_eq!(metadata.floats("floats").unwrap(), Some(&[0.5][..]));
-    assert_eq!(metadata.strings("strings").unwrap(), Some(&["s".to_owned()][..]));
+    assert_eq!(metadata.strings("strings").unwrap(), Some(&["s"].iter().collect()));
     assert_eq!(metadata.uint("absent").unwrap(), None);
     assert_eq!(metadata.iter().count(), 13);
     let errors = [
@@ -175,7 +175,7 @@ fn look_ups_convert_what_fits_and_name_the_key_of_what_does_not() {
 
 #[test]
 fn what_the_builder_writes_is_read_back() {
-    let nested = Array::Array(vec![Array::Uint(vec![1]), Array::String(vec!["x".to_owned(), String::new()])]);
+    let nested = Array::Array(vec![Array::Uint(vec![1]), Array::String(["x", ""].iter().collect())]);
     let values = [
         ("uint", Value::Uint(u64::MAX)),
         ("int", Value::Int(i64::MIN)),

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use gguf::{Array, GgmlType, Gguf, Metadata, NewTensor, Value, ValueType, WriteError, Writer, WriterOptions};
+use gguf::{Array, GgmlType, Gguf, Metadata, NewTensor, Strings, Value, ValueType, WriteError, Writer, WriterOptions};
 
 fn metadata() -> Metadata {
     let mut metadata = Metadata::default();
@@ -15,7 +15,7 @@ fn metadata() -> Metadata {
     metadata.insert_as("too big for a byte", Value::Int(-200), ValueType::I8);
     metadata.insert_as("charsmap", Value::Array(Array::Uint(vec![1, 255])), ValueType::U8);
     metadata.insert("types", Value::Array(Array::Int(vec![1, -1])));
-    metadata.insert("none", Value::Array(Array::String(Vec::new())));
+    metadata.insert("none", Value::Array(Array::String(Strings::default())));
     metadata
 }
 

@@ -230,7 +230,7 @@ fn experts_are_scored_grouped_and_scaled_as_the_file_says() {
 
 #[test]
 fn every_token_has_an_embedding() {
-    let tokens = |count| Value::Array(Array::String(vec!["a".to_owned(); count]));
+    let tokens = |count| Value::Array(Array::String(std::iter::repeat_n("a", count).collect()));
     let model = |count| Small::new("llama").global("tokenizer.ggml.tokens", tokens(count));
     check(&model(VOCAB), "ok");
     let expect = "`tokenizer.ggml.tokens` is a list of 6 tokens; expected at most 5, the rows of `token_embd.weight`";

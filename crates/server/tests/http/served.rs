@@ -45,7 +45,7 @@ fn model(engine: engine::EngineHandle) -> Model {
     let (texts, types): (Vec<String>, Vec<u64>) = vocabulary().into_iter().unzip();
     let file = Builder::new()
         .value("tokenizer.ggml.model", Value::String("llama".into()))
-        .value("tokenizer.ggml.tokens", Value::Array(Array::String(texts)))
+        .value("tokenizer.ggml.tokens", Value::Array(Array::String(texts.into())))
         .value("tokenizer.ggml.token_type", Value::Array(Array::Uint(types)))
         .value("tokenizer.ggml.add_space_prefix", Value::Bool(false))
         .build();

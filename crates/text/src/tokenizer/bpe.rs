@@ -2,54 +2,33 @@
 //! the merges of the file.
 
 use gguf::Metadata;
-use tokenizers::{Model as _, models::bpe::BPE};
 
 use super::{
     byte_level,
+    merges::{MERGES, Merges, Word},
     pre::{Alphabet, PreTokenizer, Splitter},
     vocab::Vocab,
 };
 use crate::{Cancelled, TextError};
 
-const MERGES: &str = "tokenizer.ggml.merges";
-
 /// Pre-tokenizer and merges.
 pub(crate) struct Bpe {
+    pre: &'static PreTokenizer,
     splitter: Splitter,
-    alphabet: Alphabet,
-    /// Runs of newlines that are a token are taken whole.
-    whole_newlines: bool,
-    model: BPE,
-    /// Bytes without any token; the model would drop them.
-    missing_bytes: Vec<u8>,
+    merges: Merges,
+    /// The token of each byte, where there is one.
+    byte_ids: Vec<Option<u32>>,
 }
 
 impl Bpe {
     pub(crate) fn new(metadata: &Metadata, vocab: &Vocab, pre: &'static PreTokenizer) -> Result<Self, TextError> {
         let merges = metadata.require(MERGES, metadata.strings(MERGES))?;
-        let merges = merges.iter().map(|line| merge(vocab, line)).collect::<Result<Vec<_>, _>>()?;
-        let raw = pre.alphabet == Alphabet::Raw;
-        let mut builder = BPE::builder().vocab_and_merges(vocab.ids.clone(), merges).ignore_merges(pre.ignore_merges);
-        if raw {
-            builder = builder.byte_fallback(true);
-        }
-        let model = builder.build().map_err(|e| TextError::vocabulary(format!("`{MERGES}`: {e}")))?;
-        let byte_ids = vocab.byte_ids();
-        let has_byte = |byte: u8| {
-            if raw {
-                byte_ids[usize::from(byte)].is_some()
-            } else {
-                vocab.id(byte_level::byte_to_char(byte).encode_utf8(&mut [0; 4])).is_some()
-            }
+        let letter = |byte: u8| vocab.id(byte_level::byte_to_char(byte).encode_utf8(&mut [0; 4]));
+        let byte_ids = match pre.alphabet {
+            Alphabet::Bytes => (0..=u8::MAX).map(letter).collect(),
+            Alphabet::Raw => vocab.byte_ids(),
         };
-        let missing_bytes = (0..=u8::MAX).filter(|b| !has_byte(*b)).collect();
-        Ok(Self {
-            splitter: Splitter::new(pre),
-            alphabet: pre.alphabet,
-            whole_newlines: pre.whole_newlines,
-            model,
-            missing_bytes,
-        })
+        Ok(Self { pre, splitter: Splitter::new(pre), merges: Merges::new(vocab, merges)?, byte_ids })
     }
 
     /// Appends the tokens of `text`.
@@ -60,67 +39,62 @@ impl Bpe {
         text: &str,
         out: &mut Vec<u32>,
     ) -> Result<(), TextError> {
-        self.check_bytes(vocab, text)?;
-        let mut word = String::new();
-        let escaped;
-        let text = match self.alphabet {
+        let raw;
+        let text = match self.pre.alphabet {
             Alphabet::Bytes => text,
             Alphabet::Raw => {
-                escaped = text.replace(' ', "▁");
-                &escaped
+                raw = text.replace(' ', "▁");
+                &raw
             }
         };
-        for piece in self.splitter.split(text) {
+        // Kept from word to word for their memory.
+        let (mut written, mut letters, mut merging) = (String::new(), Vec::new(), Word::default());
+        for word in self.splitter.split(text) {
             cancelled.check()?;
-            let piece = match self.alphabet {
-                Alphabet::Bytes => {
-                    byte_level::encode_into(piece, &mut word);
-                    &word
-                }
-                Alphabet::Raw => piece,
-            };
-            if self.whole_newlines
-                && piece.starts_with('\n')
-                && let Some(id) = vocab.id(piece)
-            {
+            if let Some(id) = self.whole(vocab, word, &mut written) {
                 out.push(id);
                 continue;
             }
-            let tokens = self.model.tokenize(piece).map_err(|e| TextError::Encode(e.to_string()))?;
-            out.extend(tokens.iter().map(|t| t.id));
+            letters.clear();
+            self.spell(vocab, word, &mut letters)?;
+            self.merges.apply(cancelled, letters.iter().copied(), &mut merging, out)?;
         }
         Ok(())
     }
 
-    /// No text is lost: a character that the vocabulary cannot spell is an error.
-    fn check_bytes(&self, vocab: &Vocab, text: &str) -> Result<(), TextError> {
-        if self.missing_bytes.is_empty() {
-            return Ok(());
+    /// The token of a word that is taken whole, whatever the merges say.
+    fn whole(&self, vocab: &Vocab, word: &str, written: &mut String) -> Option<u32> {
+        let is_whole = self.pre.ignore_merges || (self.pre.whole_newlines && word.starts_with('\n'));
+        // A word longer than all tokens need not be written out to be looked up.
+        if !is_whole || word.len() > vocab.max_text_bytes {
+            return None;
         }
-        let spelled = |c: char| {
-            let mut buffer = [0; 4];
-            let utf8 = c.encode_utf8(&mut buffer);
-            utf8.bytes().all(|b| !self.missing_bytes.contains(&b))
-                || (self.alphabet == Alphabet::Raw && vocab.id(if c == ' ' { "▁" } else { utf8 }).is_some())
-        };
-        match text.chars().find(|c| !spelled(*c)) {
-            Some(c) => Err(TextError::Encode(format!("the vocabulary has no tokens for `{}`", c.escape_default()))),
-            None => Ok(()),
+        match self.pre.alphabet {
+            Alphabet::Raw => vocab.id(word),
+            Alphabet::Bytes => {
+                byte_level::encode_into(word, written);
+                vocab.id(written)
+            }
         }
     }
-}
 
-/// The two parts of a line of merges; both, and their union, must be tokens.
-fn merge(vocab: &Vocab, line: &str) -> Result<(String, String), TextError> {
-    let invalid = |why: &str| TextError::vocabulary(format!("`{MERGES}` has the line `{line}`, {why}"));
-    // The first part may begin with a space, so the border is looked for behind the first character.
-    let first_len = line.chars().next().map_or(0, char::len_utf8);
-    let border = line[first_len..].find(' ').ok_or_else(|| invalid("which is not two parts"))? + first_len;
-    let (left, right) = (&line[..border], &line[border + 1..]);
-    for part in [left, right, &[left, right].concat()] {
-        if vocab.id(part).is_none() {
-            return Err(invalid(&format!("but `{part}` is not a token")));
+    /// The tokens of the single letters of a word. No text is lost: a character that the vocabulary cannot spell is an
+    /// error.
+    fn spell(&self, vocab: &Vocab, word: &str, letters: &mut Vec<u32>) -> Result<(), TextError> {
+        for (start, c) in word.char_indices() {
+            let text = &word[start..start + c.len_utf8()];
+            if self.pre.alphabet == Alphabet::Raw
+                && let Some(id) = vocab.id(text)
+            {
+                letters.push(id);
+                continue;
+            }
+            for byte in text.bytes() {
+                letters.push(self.byte_ids[usize::from(byte)].ok_or_else(|| {
+                    TextError::Encode(format!("the vocabulary has no tokens for `{}`", c.escape_default()))
+                })?);
+            }
         }
+        Ok(())
     }
-    Ok((left.to_owned(), right.to_owned()))
 }

@@ -3,6 +3,7 @@
 mod bpe;
 mod byte_level;
 mod charsmap;
+mod merges;
 mod partition;
 mod pre;
 mod special;
@@ -54,7 +55,7 @@ pub struct EncodeOptions {
 enum Model {
     Spm(Spm),
     Bpe(Box<Bpe>),
-    WordPiece(Box<WordPiece>),
+    WordPiece(WordPiece),
     Unigram(Box<Unigram>),
 }
 
@@ -109,7 +110,7 @@ impl Tokenizer {
                 let pre = pre.expect("every BPE vocabulary was given a pre-tokenizer above");
                 Model::Bpe(Box::new(Bpe::new(metadata, &vocab, pre)?))
             }
-            Kind::WordPiece => Model::WordPiece(Box::new(WordPiece::new(metadata, &vocab, unknown)?)),
+            Kind::WordPiece => Model::WordPiece(WordPiece::new(metadata, unknown)?),
             Kind::Unigram => Model::Unigram(Box::new(Unigram::new(metadata, &vocab, unknown, add_space_prefix)?)),
         };
         let partition = Partition::new(metadata, &vocab)?;
@@ -176,7 +177,7 @@ impl Tokenizer {
                 spm.encode(cancelled, &self.vocab, &text, ids)
             }
             Model::Bpe(bpe) => bpe.encode(cancelled, &self.vocab, text, ids),
-            Model::WordPiece(word_piece) => word_piece.encode(cancelled, text, ids),
+            Model::WordPiece(word_piece) => word_piece.encode(cancelled, &self.vocab, text, ids),
             Model::Unigram(unigram) => unigram.encode(cancelled, text, ids),
         }
     }
@@ -191,7 +192,7 @@ impl Tokenizer {
     /// The token's text as the file writes it (`Ġthe`, `▁the`, `<0x0A>`).
     #[must_use]
     pub fn token_text(&self, id: TokenId) -> Option<&str> {
-        self.vocab.texts.get(id.0 as usize).map(String::as_str)
+        self.vocab.texts.get(id.0 as usize)
     }
 
     /// The token whose text in the file is exactly this.
@@ -293,7 +294,7 @@ impl Tokenizer {
 struct Pieces {
     bytes: Vec<u8>,
     /// Where each piece ends.
-    ends: Vec<usize>,
+    ends: Vec<u32>,
 }
 
 impl Pieces {
@@ -309,7 +310,8 @@ impl Pieces {
                 TokenType::Byte => pieces.bytes.extend(parse_byte(text)),
                 TokenType::Unused => {}
             }
-            pieces.ends.push(pieces.bytes.len());
+            // No longer than the texts, which are less than 4 GiB.
+            pieces.ends.push(pieces.bytes.len() as u32);
         }
         pieces
     }
@@ -317,7 +319,7 @@ impl Pieces {
     fn get(&self, idx: usize) -> &[u8] {
         let Some(&end) = self.ends.get(idx) else { return &[] };
         let start = idx.checked_sub(1).map_or(0, |i| self.ends[i]);
-        &self.bytes[start..end]
+        &self.bytes[start as usize..end as usize]
     }
 }
 

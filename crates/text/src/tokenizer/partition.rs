@@ -83,7 +83,7 @@ impl Stripping {
 impl Partition {
     pub(crate) fn new(metadata: &Metadata, vocab: &Vocab) -> Result<Self, TextError> {
         let stripping = Stripping::of(metadata);
-        let special = |id: u32| Special { id, strips: stripping.strips(&vocab.texts[id as usize]) };
+        let special = |id: u32| Special { id, strips: stripping.strips(vocab.text(id)) };
         let of = |wanted: fn(TokenType) -> bool| {
             Matcher::new(vocab, (0..vocab.len() as u32).filter(|id| wanted(vocab.types[*id as usize])).map(special))
         };
@@ -107,7 +107,7 @@ impl Matcher {
         }
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
-            .build(tokens.iter().map(|t| &vocab.texts[t.id as usize]))
+            .build(tokens.iter().map(|t| vocab.text(t.id)))
             .map_err(|e| TextError::vocabulary(format!("special tokens: {e}")))?;
         Ok(Self { automaton: Some(automaton), tokens })
     }

@@ -58,7 +58,7 @@ impl Unigram {
         let ids: Vec<usize> = (0..vocab.len()).filter(usable).collect();
         let tokens = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
-            .build(ids.iter().map(|id| &vocab.texts[*id]))
+            .build(ids.iter().map(|id| vocab.text(*id as u32)))
             .map_err(|e| TextError::vocabulary(e.to_string()))?;
         let worst = ids.iter().map(|id| f64::from(vocab.scores[*id])).fold(0.0, f64::min);
         let score = |id: usize| match vocab.types[id] {

@@ -1,7 +1,8 @@
 //! The vocabulary of a file: texts, types, scores, and the way back from a text to its id.
 
-use ahash::AHashMap;
-use gguf::{Array, GgufError, Metadata, Value};
+use ahash::RandomState;
+use gguf::{Array, GgufError, Metadata, Strings, Value};
+use hashbrown::{HashTable, hash_table::Entry};
 
 use crate::TextError;
 
@@ -44,12 +45,12 @@ impl TokenType {
     }
 }
 
-/// All tokens of a model. `texts`, `types` and `scores` are equally long and not empty.
+/// All tokens of a model. `texts`, `types` and `scores` are equally long and not empty; no two texts are equal.
 pub(crate) struct Vocab {
-    pub(crate) texts: Vec<String>,
+    pub(crate) texts: Strings,
     pub(crate) types: Vec<TokenType>,
     pub(crate) scores: Vec<f32>,
-    pub(crate) ids: AHashMap<String, u32>,
+    ids: Ids,
     /// Length of the longest token text, in bytes.
     pub(crate) max_text_bytes: usize,
 }
@@ -67,18 +68,10 @@ impl Vocab {
             }
             None => vec![TokenType::Normal; texts.len()],
         };
-        let mut ids = AHashMap::with_capacity(texts.len());
-        let mut named = Vec::with_capacity(texts.len());
-        for (id, text) in texts.iter().enumerate() {
-            // An empty text would match everywhere; such rows are padding.
-            let text = if text.is_empty() { format!("[EMPTY_{id}]") } else { text.clone() };
-            if let Some(first) = ids.insert(text.clone(), id as u32) {
-                return Err(TextError::vocabulary(format!("the token `{text}` stands at {first} and again at {id}")));
-            }
-            named.push(text);
-        }
-        let max_text_bytes = named.iter().map(String::len).max().unwrap_or(0);
-        Ok(Self { scores: scores(metadata, named.len())?, texts: named, types, ids, max_text_bytes })
+        let texts = if texts.iter().any(str::is_empty) { named(texts) } else { texts.clone() };
+        let ids = Ids::new(&texts)?;
+        let max_text_bytes = texts.iter().map(str::len).max().unwrap_or(0);
+        Ok(Self { scores: scores(metadata, texts.len())?, texts, types, ids, max_text_bytes })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -86,12 +79,55 @@ impl Vocab {
     }
 
     pub(crate) fn id(&self, text: &str) -> Option<u32> {
-        self.ids.get(text).copied()
+        self.ids.get(&self.texts, text)
+    }
+
+    /// The text of a token; empty for ids that there are none of.
+    pub(crate) fn text(&self, id: u32) -> &str {
+        self.texts.get(id as usize).unwrap_or_default()
     }
 
     /// The ids of the 256 byte tokens (`<0x00>` to `<0xFF>`), where the vocabulary has them.
     pub(crate) fn byte_ids(&self) -> Vec<Option<u32>> {
         (0..=u8::MAX).map(|byte| self.id(&format!("<0x{byte:02X}>"))).collect()
+    }
+}
+
+/// An empty text would match everywhere; such rows are padding.
+fn named(texts: &Strings) -> Strings {
+    let name = |(id, text): (usize, &str)| if text.is_empty() { format!("[EMPTY_{id}]") } else { text.to_owned() };
+    texts.iter().enumerate().map(name).collect()
+}
+
+/// The ids by text: a table of numbers, the texts lie in the vocabulary.
+struct Ids {
+    table: HashTable<u32>,
+    /// Seeded by chance: a file cannot know which texts collide.
+    hasher: RandomState,
+}
+
+impl Ids {
+    fn new(texts: &Strings) -> Result<Self, TextError> {
+        let hasher = RandomState::new();
+        let hash = |text: &str| hasher.hash_one(text);
+        let text_of = |id: u32| texts.get(id as usize).unwrap_or_default();
+        let mut table = HashTable::with_capacity(texts.len());
+        for (id, text) in (0..).zip(texts.iter()) {
+            match table.entry(hash(text), |other| text_of(*other) == text, |other| hash(text_of(*other))) {
+                Entry::Vacant(place) => drop(place.insert(id)),
+                Entry::Occupied(place) => {
+                    let first = place.get();
+                    let what = format!("the token `{text}` stands at {first} and again at {id}");
+                    return Err(TextError::vocabulary(what));
+                }
+            }
+        }
+        Ok(Self { table, hasher })
+    }
+
+    fn get(&self, texts: &Strings, text: &str) -> Option<u32> {
+        let is_it = |id: &u32| texts.get(*id as usize) == Some(text);
+        self.table.find(self.hasher.hash_one(text), is_it).copied()
     }
 }
 

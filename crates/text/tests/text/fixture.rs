@@ -47,7 +47,7 @@ impl Builder {
 
     fn build(mut self) -> Metadata {
         for (key, array) in [
-            ("tokens", Array::String(std::mem::take(&mut self.texts))),
+            ("tokens", Array::String(std::mem::take(&mut self.texts).into())),
             ("token_type", Array::Uint(std::mem::take(&mut self.types))),
             ("scores", Array::Float(std::mem::take(&mut self.scores))),
         ] {
@@ -83,7 +83,7 @@ pub(crate) fn byte_level_metadata() -> Metadata {
     builder.token("<tool>", USER_DEFINED);
     builder.set("pre", Value::String("gpt-2".to_owned()));
     builder.set("eos_token_id", Value::Uint(end));
-    builder.set("merges", Value::Array(Array::String(merges.map(str::to_owned).to_vec())));
+    builder.set("merges", Value::Array(Array::String(merges.iter().collect())));
     builder.build()
 }
 

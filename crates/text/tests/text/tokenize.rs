@@ -1,6 +1,6 @@
 //! What a tokenizer promises, shown on vocabularies made here.
 
-use gguf::{Array, Value};
+use gguf::{Array, Strings, Value};
 use text::{EncodeOptions, Kind, TextError, Tokenizer};
 use types::TokenId;
 
@@ -62,11 +62,11 @@ fn the_ends_of_answers_are_found_by_key_and_by_name() {
 /// A vocabulary of these tokens and their types, with these keys.
 fn vocabulary(tokens: &[(&str, u64)], keys: &[(&str, Value)]) -> Tokenizer {
     let mut metadata = gguf::Metadata::default();
-    let texts = tokens.iter().map(|(text, _)| (*text).to_owned()).collect();
+    let texts = tokens.iter().map(|(text, _)| text).collect();
     metadata.insert("tokenizer.ggml.model", Value::String("gpt2".to_owned()));
     metadata.insert("tokenizer.ggml.tokens", Value::Array(Array::String(texts)));
     metadata.insert("tokenizer.ggml.token_type", Value::Array(Array::Uint(tokens.iter().map(|(_, t)| *t).collect())));
-    metadata.insert("tokenizer.ggml.merges", Value::Array(Array::String(Vec::new())));
+    metadata.insert("tokenizer.ggml.merges", Value::Array(Array::String(Strings::default())));
     for (key, value) in keys {
         metadata.insert(format!("tokenizer.ggml.{key}"), value.clone());
     }
@@ -177,7 +177,7 @@ fn error(key: &str, value: Option<Value>) -> String {
 
 #[test]
 fn broken_vocabularies_are_refused_with_the_key_at_fault() {
-    let texts = |texts: &[&str]| Some(Value::Array(Array::String(texts.iter().map(|t| (*t).to_owned()).collect())));
+    let texts = |texts: &[&str]| Some(Value::Array(Array::String(texts.iter().collect())));
     let word = |text: &str| Some(Value::String(text.to_owned()));
     for (key, value, expected) in [
         ("tokenizer.ggml.model", None, "tokenizer.ggml.model"),
@@ -209,9 +209,9 @@ fn text_without_tokens_is_an_error_and_not_lost() {
         metadata.insert(key, value.clone());
     }
     let mut small = gguf::Metadata::default();
-    let texts = Array::String(["a", "b", "ab"].map(str::to_owned).to_vec());
+    let texts = Array::String(["a", "b", "ab"].iter().collect());
     small.insert("tokenizer.ggml.tokens", Value::Array(texts));
-    small.insert("tokenizer.ggml.merges", Value::Array(Array::String(vec!["a b".to_owned()])));
+    small.insert("tokenizer.ggml.merges", Value::Array(Array::String(["a b"].iter().collect())));
     for key in ["tokenizer.ggml.model", "tokenizer.ggml.pre"] {
         small.insert(key, metadata.get(key).expect("a key of the fixture").clone());
     }
