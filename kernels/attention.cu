@@ -94,16 +94,17 @@ template <unsigned MAX_HEAD, unsigned MAX_VALUE, bool LATENT> static __device__ 
     unsigned seq = found;
     if (seq == args.num_seqs || a.seq_lens[seq] == 0) return;
 
-    unsigned position = a.seq_lens[seq] - a.cu_seqlens[seq + 1] + token, first = first_visible(a, position);
+    unsigned len = a.seq_lens[seq], position = len - a.cu_seqlens[seq + 1] + token;
+    unsigned first = first_visible(a, position), end = end_visible(a, position, len);
     unsigned kv_head = head / (a.num_heads / a.num_kv_heads);
     const unsigned* table = a.block_tables + a.table_starts[seq];
     KvPlanes kv = a.kv;
     if (LATENT) kv.v = kv.k, kv.v_scale = kv.k_scale;
     AnySums<MAX_VALUE> sums = {{}, MINUS_INFINITY, 0.0f};
     if (a.sinks != nullptr && warp == 0) sums.m = a.sinks[head], sums.l = lane == 0 ? 1.0f : 0.0f;
-    for (unsigned base = first / 32 * 32 + warp * 32; base <= position; base += WARPS * 32) {
+    for (unsigned base = first / 32 * 32 + warp * 32; base < end; base += WARPS * 32) {
         unsigned key = base + lane;
-        bool visible = key >= first && key <= position;
+        bool visible = key >= first && key < end;
         size_t row = visible ? kv_row(table[key / KV_BLOCK], a.num_kv_heads, kv_head, key % KV_BLOCK) : 0;
         add_keys(a, kv, sums, query, row, visible, lane);
     }

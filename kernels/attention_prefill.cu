@@ -69,9 +69,10 @@ struct TileWork {
         heads = group - first < max_heads ? group - first : max_heads;
         rows = tile.count * heads;
         token = args.a.cu_seqlens[seq] + tile.first;
-        position = args.a.seq_lens[seq] - (args.a.cu_seqlens[seq + 1] - args.a.cu_seqlens[seq]) + tile.first;
+        unsigned len = args.a.seq_lens[seq];
+        position = len - (args.a.cu_seqlens[seq + 1] - args.a.cu_seqlens[seq]) + tile.first;
         first_key = first_visible(args.a, position);
-        end_key = position + tile.count;
+        end_key = end_visible(args.a, position + tile.count - 1, len);
         return true;
     }
 };
@@ -205,15 +206,15 @@ template <int KT> static __device__ __forceinline__ void cap_and_mask(const Atte
         for (int i = 0; i < KT / 2; i++) s[i >> 2][i & 3] = soft_cap(s[i >> 2][i & 3], args.softcap, inverse_cap);
     }
     // All keys before the first row's end and behind the last row's beginning: nothing to hide.
-    if (key + KT <= work.position + 1 && key >= first_visible(args, work.end_key - 1)) return;
+    if (key + KT <= end_visible(args, work.position, work.end_key) && key >= first_visible(args, work.end_key - 1)) return;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         unsigned position = work.position + (warp * 16 + (lane >> 2) + h * 8) / work.heads;
-        unsigned first = first_visible(args, position);
+        unsigned first = first_visible(args, position), end = end_visible(args, position, work.end_key);
 #pragma unroll
         for (int i = 0; i < KT / 4; i++) {
             unsigned k = key + (i >> 1) * 8 + (lane & 3u) * 2 + (i & 1);
-            if (k > position || k < first) s[i >> 1][2 * h + (i & 1)] = MINUS_INFINITY;
+            if (k >= end || k < first) s[i >> 1][2 * h + (i & 1)] = MINUS_INFINITY;
         }
     }
 }

@@ -2,6 +2,7 @@
 //   x' = x + scale * branch, or x + scale * rms(branch) * branch_weight   (where there is a branch; x' replaces x)
 //   x' times x_scale[0]                                                   (where that is given, with a branch)
 //   out = norm(x')                                                        (where out has columns)
+//   rows = norm(x'), f32                                                  (where rows is given; may be x, row for row)
 // with norm(v) one of
 //   rms_norm    rms(v) * weight, rms(v) = v / sqrt(mean(v^2) + eps)
 //   layer_norm  rms(v - mean(v)) * weight + bias                          (weight and bias may be null)
@@ -25,6 +26,7 @@ struct NormArgs {
     const float* bias;
     const float* x_scale;  // [1] or null
     const unsigned* row_ids;
+    float* rows;
     ActOut out;
     unsigned cols;
     float eps;
@@ -146,7 +148,17 @@ static __device__ __forceinline__ void add_branch(const NormArgs& args, unsigned
 
 // Writes rows times `factor`, of which int8 has the bytes already where they are `made`.
 template <int PIECES>
-static __device__ __forceinline__ void write_rows(const ActOut& out, const ActVec (&x)[PIECES], const Bytes<PIECES>& bytes, float factor) {
+static __device__ __forceinline__ void write_rows(const NormArgs& args, const ActVec (&x)[PIECES], const Bytes<PIECES>& bytes, float factor) {
+    const ActOut& out = args.out;
+    if (args.rows != nullptr) {
+#pragma unroll
+        for (int i = 0; i < PIECES; i++) {
+            unsigned col = column<PIECES>(i);
+            float* to = args.rows + (size_t)blockIdx.x * args.cols + col;
+            if (col < args.cols) *(float4*)to = times(x[i].a, factor);
+            if (col + 4 < args.cols) *(float4*)(to + 4) = times(x[i].b, factor);
+        }
+    }
     if (out.q8.q != nullptr) bytes.write_scales(out.q8, factor);
     if (out.half != nullptr) {
 #pragma unroll
@@ -165,7 +177,7 @@ template <int PIECES> static __device__ __forceinline__ void write_rms(const Nor
     Bytes<PIECES> bytes;
     if (args.out.q8.q != nullptr) sum = bytes.make(args.out.q8, x, sum);
     else sum = warp_sum(sum);
-    write_rows(args.out, x, bytes, rsqrtf(fmaf(warps_sum(sum, scratch), inverse_cols, args.eps)));
+    write_rows(args, x, bytes, rsqrtf(fmaf(warps_sum(sum, scratch), inverse_cols, args.eps)));
 }
 
 // Columns behind the row's end stay zeros.
@@ -210,14 +222,14 @@ template <Norm NORM, int PIECES> static __device__ __forceinline__ void norm_row
     ActVec x[PIECES];
     load_pieces(x, args.x + (size_t)row * args.cols, args.cols);
     if (args.branch != nullptr) add_branch(args, row, x, branch_weight, inverse_cols, scratch[0]);
-    if (args.out.q8.cols == 0) return;
+    if (args.out.q8.cols == 0 && args.rows == nullptr) return;
     if constexpr (NORM == Norm::RMS) {
         write_rms(args, x, weight, inverse_cols, scratch[1]);
     } else {
         if constexpr (NORM == Norm::LAYER) layer_norm(args, x, weight, bias, inverse_cols, scratch + 1);
         Bytes<PIECES> bytes;
         if (args.out.q8.q != nullptr) bytes.make(args.out.q8, x, 0.0f);
-        write_rows(args.out, x, bytes, 1.0f);
+        write_rows(args, x, bytes, 1.0f);
     }
 }
 

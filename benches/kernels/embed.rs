@@ -28,7 +28,7 @@ pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
             bench.gpu.device.upload(ids_room.all(), &ids)?;
             let out = Buffer::new(&bench.gpu.device, 4 * tokens * cols, "bench")?;
             let (ids, out) = (ids_room.all(), out.all());
-            let call = EmbedCall { matrix: &matrix, ids, chosen: ids, out, factor: 1.0 };
+            let call = EmbedCall { matrix: &matrix, ids, chosen: ids, out, factor: 1.0, added: None };
             let us = bench.time_us(50, |_| Embed.run(&bench.gpu.device, &call))?;
             let bytes = tokens * (layout.read_bytes() / layout.rows + 4 * cols);
             bench.report_bytes("embed", &format!("{ggml_type} {tokens} x {cols}"), us, bytes);

@@ -9,6 +9,7 @@ mod input_sums;
 mod matmul;
 mod moe;
 mod norm;
+mod pool;
 mod rope;
 mod sampling;
 mod support;
@@ -25,6 +26,7 @@ const BENCHES: &[(&str, Run)] = &[
     ("matmul", matmul::run),
     ("moe", moe::run),
     ("norm", norm::run),
+    ("pool", pool::run),
     ("rope", rope::run),
     ("sampling", sampling::run),
 ];

@@ -54,7 +54,7 @@ fn case(bench: &Bench, rows: usize, cols: usize) -> Result<(), CudaError> {
             cols,
             rows: Rows::First(rows),
             branch,
-            norm: Some((Norm::Rms { weight }, act)),
+            norm: Some((Norm::Rms { weight }, act.into())),
             eps: 1e-5,
         };
         let us = bench.time_us(100, |_| op.run(&bench.gpu.device, &call))?;

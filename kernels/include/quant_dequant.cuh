@@ -4,7 +4,7 @@
 // dequant_f16: planes -> out [rows of the launch][cols] f16, row-major; cols % 4 == 0. Grid (chunks / 8 rounded up, tiles),
 //   block 256 threads, a chunk each warp; first_tile is the first tile of the launch, out its first row.
 //   Bytes moved: planes + 2 * rows * cols.
-// dequant_rows: rows ids[i] -> out [i][cols] f32 times `factor`. Grid (num_ids), block 128 threads. Rows of ids beyond the
+// dequant_rows: rows ids[i] -> out [i][cols] f32 times `factor`, plus `added` [cols] f32 where it is not null. Grid (num_ids), block 128 threads. Rows of ids beyond the
 //   matrix (padding) are left alone. An id with the highest bit set is a place in `chosen`, where the row's id stands; the
 //   sampling of the step before wrote it. Bytes moved: num_ids * (a row's share of the planes + 4 * cols + 4).
 #pragma once
@@ -16,6 +16,7 @@ struct DequantArgs {
     void* out;
     const unsigned* ids;     // dequant_rows only
     const unsigned* chosen;  // dequant_rows only
+    const float* added;      // dequant_rows only
     unsigned rows;
     unsigned cols;
     unsigned chunks;
@@ -70,6 +71,15 @@ template <class F> static __device__ __forceinline__ float4 values4(const typena
     return make_float4(v[0], v[2], v[1], v[3]);
 }
 
+// Four values of a row, from column `col` on.
+static __device__ __forceinline__ void store_row4(const DequantArgs& args, float* out, unsigned col, float4 v) {
+    if (args.added != nullptr) {
+        float4 a = *(const float4*)(args.added + col);
+        v = make_float4(v.x + a.x, v.y + a.y, v.z + a.z, v.w + a.w);
+    }
+    *(float4*)(out + col) = v;
+}
+
 template <class F> static __device__ __forceinline__ void row_to_f32(const DequantArgs& args, unsigned row) {
     float* out = (float*)args.out + (size_t)blockIdx.x * args.cols;
     unsigned place = row & 15u;
@@ -87,7 +97,7 @@ template <class F> static __device__ __forceinline__ void row_to_f32(const Dequa
 #pragma unroll
             for (int c = 0; c < 2; c++) {
                 float4 v = place < 8u ? values4<F>(u, first[c], b, 0, t, args.factor) : values4<F>(u, second[c], b, 1, t, args.factor);
-                *(float4*)(out + col + c * 4) = v;
+                store_row4(args, out, col + c * 4, v);
             }
         }
     }
@@ -101,9 +111,10 @@ static __device__ __forceinline__ void half_row(const DequantArgs& args, unsigne
         unsigned v[4], chunk = i >> 4, b = (i >> 2) & 3u, t = i & 3u;
         load_stream4(v, args.planes.low + ((size_t)(row >> 4) * args.chunks + chunk) * 4096 + (b * 2 + (place >> 3)) * 512 + ((place & 7u) * 4 + t) * 16);
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
+        for (int j = 0; j < 4; j += 2) {
             if (i * 8 + j * 2 >= args.cols) break;
-            *(float2*)(out + i * 8 + j * 2) = make_float2(half_low(v[j]) * args.factor, half_high(v[j]) * args.factor);
+            float4 x = make_float4(half_low(v[j]), half_high(v[j]), half_low(v[j + 1]), half_high(v[j + 1]));
+            store_row4(args, out, i * 8 + j * 2, make_float4(x.x * args.factor, x.y * args.factor, x.z * args.factor, x.w * args.factor));
         }
     }
 }

@@ -5,12 +5,13 @@
 
 use std::ops::Range;
 
-use exec::{SeqStep, StepPlan, StepTokens};
+use exec::{HiddenRows, SeqStep, StepPlan, StepTokens, Wanted};
 use types::{BLOCK_SIZE, BlockId};
 
 use crate::ops::{
     attention::{AttentionPlan, PrefillTile},
     embed::CHOSEN,
+    pool::RowRange,
     sampling::{LogitChange, SampleParams},
 };
 
@@ -21,9 +22,10 @@ const NO_ROW: u32 = u32::MAX;
 /// Logits that penalties and biases of a step may change, per sequence of the largest step.
 const CHANGES_PER_SEQ: usize = 512;
 
-/// Words of a row of sampling parameters and of a changed logit.
+/// Words of a row of sampling parameters, of a changed logit, of a range of rows, of a tile.
 const PARAM_WORDS: usize = size_of::<SampleParams>() / 4;
 pub(crate) const CHANGE_WORDS: usize = size_of::<LogitChange>() / 4;
+pub(crate) const RANGE_WORDS: usize = size_of::<RowRange>() / 4;
 const TILE_WORDS: usize = size_of::<PrefillTile>() / 4;
 
 /// Where each array lies, in 32-bit words.
@@ -53,6 +55,8 @@ pub(crate) struct BatchLayout {
     pub(crate) block_tables: Range<usize>,
     /// [`LogitChange`]s of all rows; copied only where there are any.
     pub(crate) changes: Range<usize>,
+    /// [`RowRange`]s: the tokens of each row of hidden states that is given back, `[max_tokens]`; likewise.
+    pub(crate) hidden_ranges: Range<usize>,
 }
 
 /// What a layout has room for.
@@ -94,12 +98,13 @@ impl BatchLayout {
             tiles: array(max_tiles * TILE_WORDS),
             block_tables: array(num_pools * max_seqs * blocks_per_seq),
             changes: array(max_seqs * CHANGES_PER_SEQ * CHANGE_WORDS),
+            hidden_ranges: array(max_tokens * RANGE_WORDS),
         }
     }
 
     /// Words of the whole buffer.
     pub(crate) fn num_words(&self) -> usize {
-        self.changes.end
+        self.hidden_ranges.end
     }
 }
 
@@ -125,6 +130,8 @@ pub(crate) struct Batch {
     pub(crate) params: Vec<SampleParams>,
     /// What they change.
     pub(crate) changes: Vec<LogitChange>,
+    /// The tokens of each row of hidden states that is given back, in the order of the plan.
+    pub(crate) hidden_ranges: Vec<RowRange>,
     /// Which kernel of attention serves whom.
     pub(crate) attention: AttentionPlan,
     /// Words to copy from the start of the buffer.
@@ -167,15 +174,32 @@ impl Batch {
             words[layout.seq_lens.start + s] = seq.num_tokens_after() as u32;
             words[layout.cu_seqlens.start + s] = self.num_tokens as u32;
             self.num_tokens += seq.tokens.len();
-            if let Some(sample) = seq.wanted.sample() {
-                words[layout.logit_tokens.start + self.num_rows] = self.num_tokens as u32 - 1;
-                let params = SampleParams::new(sample, vocab_size, &mut self.changes);
-                self.push_params(params, layout);
+            match &seq.wanted {
+                Wanted::Nothing => {}
+                Wanted::Token(sample) => {
+                    words[layout.logit_tokens.start + self.num_rows] = self.num_tokens as u32 - 1;
+                    let params = SampleParams::new(sample, vocab_size, &mut self.changes);
+                    self.push_params(params, layout);
+                }
+                Wanted::Hidden(rows) => self.push_ranges(*rows, seq.tokens.len()),
             }
         }
         self.num_seqs = plan.seqs.len();
         self.used_words = table_end;
         self.pad(padding, layout, words);
+    }
+
+    /// Takes the rows of hidden states of the last sequence, which has so many tokens.
+    fn push_ranges(&mut self, rows: HiddenRows, num_tokens: usize) {
+        let (first, count) = ((self.num_tokens - num_tokens) as u32, num_tokens as u32);
+        match rows {
+            HiddenRows::All => {
+                self.hidden_ranges.extend((first..first + count).map(|first| RowRange { first, count: 1 }));
+            }
+            HiddenRows::Sum => self.hidden_ranges.push(RowRange { first, count }),
+            HiddenRows::First => self.hidden_ranges.push(RowRange { first, count: 1 }),
+            HiddenRows::Last => self.hidden_ranges.push(RowRange { first: first + count - 1, count: 1 }),
+        }
     }
 
     /// Takes a row's parameters; a row whose changes find no room is left to the host.
@@ -222,6 +246,10 @@ impl Batch {
         for (place, params) in places.zip(rows).take(padding.seqs.max(self.num_rows)) {
             place.copy_from_slice(&params.words());
         }
+        let places = words[layout.hidden_ranges.clone()].chunks_exact_mut(RANGE_WORDS);
+        for (place, range) in places.zip(&self.hidden_ranges) {
+            place.copy_from_slice(&[range.first, range.count]);
+        }
         let places = words[layout.changes.clone()].chunks_exact_mut(CHANGE_WORDS);
         for (place, change) in places.zip(&self.changes) {
             place.copy_from_slice(&change.words());
@@ -230,8 +258,9 @@ impl Batch {
 
     fn clear(&mut self) {
         // The plan of attention is made anew by each step that reads it.
-        let Self { num_tokens, num_seqs, num_rows, params, changes, attention: _, used_words } = self;
+        let Self { num_tokens, num_seqs, num_rows, params, changes, hidden_ranges, attention: _, used_words } = self;
         [num_tokens, num_seqs, num_rows, used_words].into_iter().for_each(|count| *count = 0);
+        hidden_ranges.clear();
         params.clear();
         changes.clear();
     }
@@ -255,7 +284,7 @@ fn fill_pool(seq: &SeqStep, table: &[BlockId], (slots, start): (usize, usize), w
 mod tests {
     use std::sync::Arc;
 
-    use exec::{SampleSpec, SeqStep, StepPlan, StepTokens, Wanted};
+    use exec::{HiddenRows, SampleSpec, SeqStep, StepPlan, StepTokens, Wanted};
     use types::{BlockId, SamplingParams, SeqId, TokenId};
 
     use super::{Batch, BatchLayout, BatchLimits, NO_ROW, NO_SLOT, Padding};
@@ -303,6 +332,35 @@ mod tests {
             assert_eq!(words[layout.decode_seqs.start], 1);
             assert_eq!(words[layout.tiles.start..][..8], [0, 2, 1, 0, 0, 0, 2, 0], "the longest tile first");
         }
+    }
+
+    #[test]
+    fn hidden_states_are_ranges_of_tokens() {
+        let layout = BatchLayout::new(BatchLimits {
+            max_tokens: 16,
+            max_seqs: 4,
+            blocks_per_seq: 2,
+            tile_tokens: 2,
+            num_pools: 1,
+        });
+        let hidden =
+            |id: u64, tokens: &[u32], rows| SeqStep { wanted: Wanted::Hidden(rows), ..seq(id, tokens, 0, &[1]) };
+        let seqs = vec![
+            hidden(1, &[7, 8, 9], HiddenRows::Sum),
+            seq(2, &[5], 4, &[2]),
+            hidden(3, &[1, 2], HiddenRows::All),
+            hidden(4, &[3, 4, 5], HiddenRows::Last),
+        ];
+        let plan = StepPlan { seqs, finished: Vec::new() };
+        assert!(!Batch::is_decode(&plan));
+        let (mut words, mut batch) = (vec![99; layout.num_words()], Batch::default());
+        // Twice: nothing of the first step stays.
+        for _ in 0..2 {
+            batch.fill(&plan, 100, Padding { seqs: 4, tokens: 9 }, (&layout, &mut words));
+        }
+        assert_eq!((batch.num_rows, batch.hidden_ranges.len()), (1, 4));
+        assert_eq!(words[layout.logit_tokens.start], 3);
+        assert_eq!(words[layout.hidden_ranges.start..][..8], [0, 3, 4, 1, 5, 1, 8, 1]);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! device's memory, where that one leaves them, so that the host is asked for nothing in between.
 
 use exec::{
-    Capacity, ExecError, Executor, SampleSpec, SampledToken, SeqOutput, StageTime, StepOutput, StepPlan, Ticket,
+    Capacity, ExecError, Executor, HiddenOutput, ModelKind, SampleSpec, SampledToken, SeqOutput, StageTime, StepOutput,
+    StepPlan, Ticket, Wanted,
 };
 use gguf::Gguf;
 use model::DecoderSpec;
@@ -14,7 +15,7 @@ use types::InputSums;
 use crate::{
     CudaOptions,
     bandwidth::copy_bandwidth,
-    batch::{Batch, CHANGE_WORDS, Padding},
+    batch::{Batch, CHANGE_WORDS, Padding, RANGE_WORDS},
     error::CudaError,
     forward::{AttentionShape, Forward, StepShape},
     gpu::Gpu,
@@ -112,7 +113,8 @@ impl CudaExecutor {
         self.forward.run(decode_shape(1), None)?;
         self.forward.device.synchronize()?;
         self.forward.tune(self.capacity.max_num_seqs)?;
-        if use_graphs {
+        // An encoder decodes nothing.
+        if use_graphs && self.capacity.kind == ModelKind::Decoder {
             self.graphs = DecodeGraphs::capture(&self.forward, self.capacity.max_num_seqs)?;
         }
         self.forward.device.synchronize()
@@ -127,12 +129,14 @@ impl CudaExecutor {
             batch.plan_attention(self.tile_tokens, (layout, words.as_mut_slice()));
         }
         forward.device.upload_pinned(forward.meta.span(0, batch.used_words), words)?;
-        let num_changes = batch.changes.len() * CHANGE_WORDS;
-        if num_changes == 0 {
-            return Ok(());
-        }
-        let changes = layout.changes.start..layout.changes.start + num_changes;
-        forward.device.upload_pinned_at(forward.meta.span(4 * changes.start, num_changes), words, changes.start)
+        // What few steps have stands behind the tables and is copied by itself.
+        let parts = [
+            (layout.changes.start, batch.changes.len() * CHANGE_WORDS),
+            (layout.hidden_ranges.start, batch.hidden_ranges.len() * RANGE_WORDS),
+        ];
+        parts.into_iter().filter(|(_, len)| *len > 0).try_for_each(|(start, len)| {
+            forward.device.upload_pinned_at(forward.meta.span(4 * start, len), words, start)
+        })
     }
 
     /// Queues the step that is planned in the next place.
@@ -153,11 +157,11 @@ impl CudaExecutor {
         step.done.record()
     }
 
-    /// Makes the next plan ready to be launched behind the step in flight. Where that step's logits are of use to the
-    /// host, it is waited for: the next one overwrites them.
+    /// Makes the next plan ready to be launched behind the step in flight. Where that step's logits or hidden states are of
+    /// use to the host, it is waited for: the next one overwrites them.
     fn follow(&mut self, plan: &mut StepPlan) -> Result<(), CudaError> {
         let Some(last) = self.steps.last() else { return Ok(()) };
-        if last.output.is_none() && last.needs_logits() {
+        if last.output.is_none() && last.needs_host() {
             last.output = Some(finish(last, &self.forward, &mut self.sampler)?);
         }
         if let Some(output) = &last.output {
@@ -169,13 +173,13 @@ impl CudaExecutor {
 
 /// The shape of a step that is not replayed.
 fn shape(step: &Step) -> StepShape {
-    let Batch { num_tokens, num_seqs, num_rows, attention, .. } = &step.batch;
+    let Batch { num_tokens, num_seqs, num_rows, hidden_ranges, attention, .. } = &step.batch;
     let attention = if Batch::is_decode(&step.plan) {
         AttentionShape::Decode
     } else {
         AttentionShape::Mixed { decode_seqs: attention.decode_seqs.len(), tiles: attention.tiles.len() }
     };
-    StepShape { tokens: *num_tokens, seqs: *num_seqs, rows: *num_rows, attention }
+    StepShape { tokens: *num_tokens, seqs: *num_seqs, rows: *num_rows, hidden_rows: hidden_ranges.len(), attention }
 }
 
 /// Waits for a step. Where it needs logits, no other may have been launched since.
@@ -192,7 +196,23 @@ fn finish(step: &Step, forward: &Forward, sampler: &mut Sampler) -> Result<StepO
         };
         seqs.push(SeqOutput { seq_id, tokens: vec![token], logits: logits.filter(|_| sample.want_logits) });
     }
-    Ok(StepOutput { seqs, hidden: Vec::new() })
+    Ok(StepOutput { seqs, hidden: hidden_states(step, forward)? })
+}
+
+/// The hidden states of the sequences that want them. No other step may have been launched since.
+fn hidden_states(step: &Step, forward: &Forward) -> Result<Vec<HiddenOutput>, CudaError> {
+    if !step.plan.wants_hidden() {
+        return Ok(Vec::new());
+    }
+    let (rows, width) = (forward.download_hidden(step.batch.hidden_ranges.len())?, forward.model.spec.hidden_size);
+    let mut rest = &rows[..];
+    let hidden = step.plan.seqs.iter().filter_map(|seq| {
+        let Wanted::Hidden(rows) = seq.wanted else { return None };
+        let (values, others) = rest.split_at(rows.count(seq.tokens.len()) * width);
+        rest = others;
+        Some(HiddenOutput { seq_id: seq.seq_id, values: values.to_vec() })
+    });
+    Ok(hidden.collect())
 }
 
 /// The host's choice, for parameters that the kernels leave to it.

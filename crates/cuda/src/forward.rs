@@ -12,7 +12,7 @@ mod layers;
 mod per_layer;
 mod residual;
 
-use model::{DecoderSpec, LayerSpec, Linear, Rope};
+use model::{DecoderSpec, Head, LayerSpec, Linear, Rope};
 use types::InputSums;
 
 use experts::{ExpertSizes, Experts};
@@ -39,6 +39,7 @@ use crate::{
         matmul::{ActivationKind, Matmul, MatmulCall, Matrix, QuantizeAct, Segment},
         moe::{ExpertMatmul, ExpertMatmulCall, Grouping},
         norm::Norms,
+        pool::{Pool, PoolCall},
         rope::{RopeKv, RopeLatent},
         sampling::{Sampling, SamplingCall},
     },
@@ -52,6 +53,8 @@ pub(crate) struct StepShape {
     pub(crate) tokens: usize,
     pub(crate) seqs: usize,
     pub(crate) rows: usize,
+    /// Rows of hidden states that are given back.
+    pub(crate) hidden_rows: usize,
     pub(crate) attention: AttentionShape,
 }
 
@@ -95,6 +98,7 @@ struct Ops {
     rope_latent: RopeLatent,
     gated_act: GatedAct,
     input_squares: InputSquares,
+    pool: Pool,
 }
 
 impl Forward {
@@ -124,6 +128,7 @@ impl Forward {
                 rope_latent: RopeLatent::new(gpu)?,
                 gated_act: GatedAct::new(gpu)?,
                 input_squares: InputSquares::new(gpu)?,
+                pool: Pool::new(gpu)?,
             },
             buffers: Buffers::new(&gpu.device, sizes)?,
             experts: ExpertSizes::new(&model.spec, sizes.tokens)?.map(|sizes| Experts::new(gpu, &sizes)).transpose()?,
@@ -185,6 +190,11 @@ impl Forward {
         self.device.download(logits.slice(row * vocab_size..(row + 1) * vocab_size))
     }
 
+    /// Waits for the last step and brings its hidden states, `[num_rows, hidden_size]`, to the host.
+    pub(crate) fn download_hidden(&self, num_rows: usize) -> Result<Vec<f32>, CudaError> {
+        self.device.download(self.buffers.branch.rows(num_rows, self.model.spec.hidden_size))
+    }
+
     /// Queues a step whose metadata is on its way to the device; `only` leaves all other stages out (for timing one).
     pub(crate) fn run(&self, shape: StepShape, only: Option<Stage>) -> Result<(), CudaError> {
         let step = Step { forward: self, shape, only };
@@ -199,7 +209,8 @@ impl Forward {
             step.leave(layer_idx)?;
         }
         step.logits()?;
-        step.sampling()
+        step.sampling()?;
+        step.hidden_states()
     }
 
     /// Measures which launches are best for the products of decode steps of up to `max_seqs` sequences, unless an earlier
@@ -286,26 +297,26 @@ impl Step<'_> {
         &self.forward.model.spec.layers[layer_idx]
     }
 
-    /// Token embeddings; those of positions become the branch that the first norm adds.
+    /// Token embeddings, with that of the first token type; those of positions become the branch that the first norm adds.
     fn embed(&self) -> Result<(), CudaError> {
         self.stage(Stage::Embed, |f| {
             let ids = f.array(&f.layout.input_ids, self.shape.tokens);
             let (matrix, factor) = (f.model.weights.token_embd.matrix(), f.model.spec.embedding_scale);
             let (chosen, out) = (f.sampling.next_ids(), f.buffers.hidden.all());
-            f.ops.embed.run(&f.device, &EmbedCall { matrix, ids, chosen, out, factor })?;
+            let added = f.model.weights.token_types.as_ref().map(Weight::vector);
+            f.ops.embed.run(&f.device, &EmbedCall { matrix, ids, chosen, out, factor, added })?;
             let Some(positions) = &f.model.weights.position_embd else { return Ok(()) };
             let ids = f.array(&f.layout.positions, self.shape.tokens);
             let (matrix, out) = (positions.matrix(), f.buffers.branch.all());
-            f.ops.embed.run(&f.device, &EmbedCall { matrix, ids, chosen, out, factor: 1.0 })
+            f.ops.embed.run(&f.device, &EmbedCall { matrix, ids, chosen, out, factor: 1.0, added: None })
         })
     }
 
     fn logits(&self) -> Result<(), CudaError> {
-        let rows = self.shape.rows;
-        if rows == 0 {
+        let (f, rows) = (self.forward, self.shape.rows);
+        if rows == 0 || f.model.spec.head == Head::None {
             return Ok(());
         }
-        let f = self.forward;
         let (spec, output) = (&f.model.spec, f.model.output());
         let kind = f.activation_kind(&[output], rows);
         let inputs = f.buffers.act_logits.out(kind, rows, spec.hidden_size)?;
@@ -317,6 +328,9 @@ impl Step<'_> {
     }
 
     fn sampling(&self) -> Result<(), CudaError> {
+        if self.forward.model.spec.head == Head::None {
+            return Ok(());
+        }
         self.stage(Stage::Sampling, |f| {
             let (spec, rows) = (&f.model.spec, self.shape.rows);
             let call = SamplingCall {
@@ -327,6 +341,29 @@ impl Step<'_> {
                 softcap: spec.logit_softcap,
             };
             f.sampling.run(&f.device, &call)
+        })
+    }
+
+    /// Hidden states that are given back, to `branch`. The residual stream, which nothing reads any more, is normed in place.
+    fn hidden_states(&self) -> Result<(), CudaError> {
+        let rows = self.shape.hidden_rows;
+        if rows == 0 {
+            return Ok(());
+        }
+        self.stage(Stage::OutputNorm, |f| {
+            if let Some(norm) = self.last_norm() {
+                f.ops.norm.run(&f.device, &norm)?;
+            }
+            let cols = f.model.spec.hidden_size;
+            let call = PoolCall {
+                x: f.buffers.hidden.rows(self.shape.tokens, cols),
+                cols,
+                ranges: f.array(&f.layout.hidden_ranges, rows),
+                // The norm's weights have the scale of logits in them.
+                factor: 1.0 / f.model.spec.logit_scale,
+                out: f.buffers.branch.rows(rows, cols),
+            };
+            f.ops.pool.run(&f.device, &call)
         })
     }
 

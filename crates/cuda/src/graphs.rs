@@ -48,5 +48,5 @@ impl DecodeGraphs {
 
 /// A step of so many sequences that decode.
 pub(crate) fn decode_shape(seqs: usize) -> StepShape {
-    StepShape { tokens: seqs, seqs, rows: seqs, attention: AttentionShape::Decode }
+    StepShape { tokens: seqs, seqs, rows: seqs, hidden_rows: 0, attention: AttentionShape::Decode }
 }

@@ -95,9 +95,8 @@ impl CudaOptions {
             max_num_batched_tokens: self.max_num_batched_tokens,
             max_model_len: self.max_model_len.min(pools.max_tokens()).min(spec.max_positions().unwrap_or(usize::MAX)),
             vocab_size: spec.vocab_size,
-            // The kernels give no hidden states back yet.
-            hidden_size: 0,
-            kind: ModelKind::Decoder,
+            hidden_size: spec.hidden_size,
+            kind: if spec.is_encoder() { ModelKind::Encoder } else { ModelKind::Decoder },
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum Stage {
     FfnDown,
     /// The weighted sum of experts.
     ExpertSum,
-    /// The norm before the output matrix.
+    /// The norm before the output matrix, and hidden states that are given back.
     OutputNorm,
     /// The output matrix.
     Logits,

@@ -47,10 +47,11 @@ impl Step {
         })
     }
 
-    /// Whether the host has to look at its logits: to choose a token, or because they were asked for.
-    pub(crate) fn needs_logits(&self) -> bool {
+    /// Whether the host has to look at what the next step overwrites: logits, to choose a token or because they were asked
+    /// for, or hidden states.
+    pub(crate) fn needs_host(&self) -> bool {
         let on_host = self.batch.params.iter().any(|params| params.needs_host());
-        on_host || self.plan.sampled().any(|(_, sample)| sample.want_logits)
+        on_host || self.plan.wants_hidden() || self.plan.sampled().any(|(_, sample)| sample.want_logits)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the kernels do not compute, in one place: a model that needs it is refused before anything is loaded.
 
-use model::{Activation, DecoderSpec, Ffn, LayerSpec, Norm, QkNorm, Values};
+use model::{Activation, DecoderSpec, Ffn, LayerSpec, Norm, QkNorm, Residual, Values};
 
 use crate::error::CudaError;
 
@@ -9,8 +9,7 @@ use crate::error::CudaError;
 /// # Errors
 /// [`CudaError::Unsupported`] naming the first such feature.
 pub(crate) fn check(spec: &DecoderSpec) -> Result<(), CudaError> {
-    let encoder = spec.is_encoder().then_some("the hidden states of encoders");
-    match encoder.or_else(|| spec.layers.iter().find_map(|layer| missing(spec.norm, layer))) {
+    match spec.layers.iter().find_map(|layer| missing(spec.norm, layer)) {
         None => Ok(()),
         Some(feature) => {
             let arch = spec.arch;
@@ -25,7 +24,10 @@ fn missing(norm: Norm, layer: &LayerSpec) -> Option<&'static str> {
     let LayerSpec { attention, ffn, residual } = layer;
     let has_layer_norms = norm != Norm::Rms;
     let features = [
-        (has_layer_norms && residual.has_post_norms(), "layer norms of the blocks' outputs"),
+        (
+            has_layer_norms && matches!(residual, Residual::SandwichNorm | Residual::PostNorm),
+            "layer norms of the blocks' outputs",
+        ),
         (has_layer_norms && attention.qk_norm == QkNorm::AllHeads, "layer norms of all heads as one vector"),
         (residual.is_parallel() && matches!(ffn, Ffn::Moe(_)), "experts beside attention"),
         (matches!(ffn, Ffn::Plain { activation: Activation::ClampedSwiglu, .. }), "a clamped SwiGLU without a gate"),
@@ -59,5 +61,8 @@ mod tests {
         heads.attention.qk_norm = QkNorm::AllHeads;
         assert_eq!(missing(Norm::Rms, &heads), None);
         assert_eq!(missing(Norm::Layer, &heads), Some("layer norms of the blocks' outputs"));
+        heads.attention.qk_norm = QkNorm::None;
+        heads.residual = Residual::NormedSum;
+        assert_eq!(missing(Norm::LayerWithBias, &heads), None);
     }
 }

@@ -195,11 +195,12 @@ impl<'a> Step<'a> {
             Mask::Sliding { window } => (position + 1).saturating_sub(window),
             Mask::Chunked { chunk } => position / chunk * chunk,
         };
+        let end = if spec.mask == Mask::Bidirectional { self.paged.lens[seq] } else { position + 1 };
         for (head, out) in out.chunks_mut(spec.head_dim).enumerate() {
             let query = &self.queries[token * spec.q_size() + head * spec.head_dim..][..spec.head_dim];
             let query: Vec<f64> = query.iter().map(|&q| f64::from(f16_to_f32(q))).collect();
             let at = |i: usize| i * width + head / (spec.num_heads / spec.num_kv_heads) * spec.head_dim;
-            let mut scores: Vec<f64> = (first..=position)
+            let mut scores: Vec<f64> = (first..end)
                 .map(|i| {
                     let key = &self.paged.keys[seq][at(i)..][..spec.head_dim];
                     let score: f64 = key.iter().zip(&query).map(|(k, q)| f64::from(*k) * q).sum();
@@ -211,7 +212,7 @@ impl<'a> Step<'a> {
             scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
             let sum = scores.iter().sum::<f64>() + (sink - largest).exp();
             out.fill(0.0);
-            for (i, score) in (first..=position).zip(&scores) {
+            for (i, score) in (first..end).zip(&scores) {
                 let value = &self.paged.values[seq][at(i)..][..spec.head_dim];
                 out.iter_mut().zip(value).for_each(|(out, v)| *out += score / sum * f64::from(*v));
             }
@@ -407,6 +408,30 @@ fn chunked_masks_begin_at_multiples() {
             let paged = Paged::new(gpu, (1, head_dim), kv_type, &LENS);
             Step::new(gpu, &paged, variant, &[1; LENS.len()]).check(Seqs::All);
         }
+    }
+}
+
+/// Encoders: a step has all tokens of its sequences.
+#[test]
+fn all_tokens_see_each_other() {
+    let Some(gpu) = gpu() else { return };
+    let lens = [1, 2, 15, 16, 17, 63, 64, 65, 130, 300];
+    for (head_dim, kv_type, size) in [
+        (64, KvType::F16, 1),
+        (64, KvType::F16, 3),
+        (80, KvType::F16, 1),
+        (96, KvType::F16, 2),
+        (128, KvType::F16, 4),
+        (256, KvType::F16, 1),
+        (16, KvType::F16, 1),
+        (32, KvType::F16, 2),
+        (64, KvType::Q8_0, 1),
+        (128, KvType::Q8_0, 2),
+        (32, KvType::Q8_0, 1),
+    ] {
+        let paged = Paged::new(gpu, (2, head_dim), kv_type, &lens);
+        let variant = Variant { mask: Mask::Bidirectional, ..group(size) };
+        Step::new(gpu, &paged, variant, &lens).check(Seqs::Planned);
     }
 }
 

@@ -8,6 +8,7 @@ mod attention;
 mod data;
 mod decode;
 mod embed;
+mod embeddings;
 mod gated_act;
 mod golden;
 mod input_sums;
@@ -17,6 +18,7 @@ mod moe;
 mod norm;
 mod overlap;
 mod paged;
+mod pool;
 mod rope;
 #[path = "../../cpu/tests/golden/runner.rs"]
 mod runner;

@@ -3,7 +3,7 @@
 use cuda::{
     device::Span,
     gpu::Gpu,
-    ops::norm::{Branch, Norm, NormCall, Norms, Rows},
+    ops::norm::{Branch, Norm, NormCall, Normed, Norms, Rows},
 };
 
 use crate::{
@@ -114,7 +114,7 @@ fn check(gpu: &Gpu, data: &Data, kind: Kind, wanted: Wanted) {
             cols,
             rows: Rows::First(rows),
             branch: branch.map(|weight| Branch { values, weight, scale: SCALE, sum_scale: None }),
-            norm: Some((norm, act.out())),
+            norm: Some((norm, act.out().into())),
             eps: EPS,
         };
         op.run(&gpu.device, &call).expect("the launch works");
@@ -171,12 +171,50 @@ fn sums_can_be_scaled() {
     let (_scale, sum_scale) = upload(gpu, &[0.37_f32]);
     let branch = Some(Branch { values, weight: None, scale: SCALE, sum_scale: Some(sum_scale) });
     let act = ActRows::new(gpu, Wanted::Both, 5, 288);
-    let call = NormCall { x, cols: 288, rows: Rows::First(5), branch, norm: Some((Norm::None, act.out())), eps: EPS };
+    let call =
+        NormCall { x, cols: 288, rows: Rows::First(5), branch, norm: Some((Norm::None, act.out().into())), eps: EPS };
     Norms::new(gpu).and_then(|op| op.run(&gpu.device, &call)).expect("the launch works");
     let expected: Vec<f64> = data.added(false).iter().map(|x| f64::from(0.37_f32) * x).collect();
     assert_close("scaled", &floats(x, gpu), &expected, 4e-6, RTOL);
     let found: Vec<f64> = floats(x, gpu).into_iter().map(f64::from).collect();
     act.check(gpu, "scaled", &found, RTOL);
+}
+
+/// As blocks that norm the residual stream itself want it: the sum, normed, in place and as inputs.
+#[test]
+fn rows_can_be_normed_in_place() {
+    let Some(gpu) = gpu() else { return };
+    let op = Norms::new(gpu).expect("kernels");
+    for (rows, cols) in [(5, 64), (3, 768), (4, 2052), (2, 8192)] {
+        let data = Data::new(rows, cols);
+        let (_weight, weight) = upload(gpu, &data.weight);
+        let (_bias, bias) = upload(gpu, &data.bias);
+        let (_branch, values) = upload(gpu, &data.branch);
+        let layer = Norm::Layer { weight: Some(weight), bias: Some(bias) };
+        for (norm, kind, atol) in [
+            (layer, Kind::LayerWithBias, LAYER_ATOL),
+            (Norm::Rms { weight }, Kind::Rms, 0.0),
+            (Norm::None, Kind::None, 0.0),
+        ] {
+            let what = format!("{kind:?}: {rows} rows of {cols} in place");
+            let expected: Vec<f64> = data.added(false).chunks(cols).flat_map(|row| data.normed_as(kind, row)).collect();
+            let act = ActRows::new(gpu, Wanted::Half, rows, cols);
+            for out in [None, Some(act.out())] {
+                let (_x, x) = upload(gpu, &data.x);
+                let branch = Some(Branch { values, weight: None, scale: SCALE, sum_scale: None });
+                let norm = Some((norm, Normed { act: out, rows: Some(x) }));
+                let call = NormCall { x, cols, rows: Rows::First(rows), branch, norm, eps: EPS };
+                op.run(&gpu.device, &call).expect("the launch works");
+                // The sum is rounded before it is normed.
+                let found = floats(x, gpu);
+                assert_close(&what, &found, &expected, atol + 2e-5, RTOL * 4.0);
+                if out.is_some() {
+                    let found: Vec<f64> = found.into_iter().map(f64::from).collect();
+                    act.check(gpu, &what, &found, RTOL);
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -194,7 +232,7 @@ fn picked_rows_are_normed_in_their_order() {
         cols: 288,
         rows: Rows::Picked(ids),
         branch: None,
-        norm: Some((Norm::Rms { weight }, act.out())),
+        norm: Some((Norm::Rms { weight }, act.out().into())),
         eps: EPS,
     };
     op.run(&gpu.device, &call).expect("the launch works");
@@ -222,7 +260,7 @@ fn a_row_alone_is_the_row_in_a_batch_to_the_bit() {
         let (_branch, values) = upload(gpu, &data.branch[part]);
         let act = ActRows::new(gpu, Wanted::Half, rows, 4096);
         let branch = Some(Branch { values, weight: Some(branch_weight), scale: SCALE, sum_scale: None });
-        let norm = Some((Norm::Rms { weight }, act.out()));
+        let norm = Some((Norm::Rms { weight }, act.out().into()));
         let call = NormCall { x, cols: 4096, rows: Rows::First(rows), branch, norm, eps: EPS };
         op.run(&gpu.device, &call).expect("the launch works");
         act.bytes(gpu)
@@ -244,7 +282,7 @@ fn what_does_not_fit_is_refused() {
         cols: 128,
         rows: Rows::First(2),
         branch: None,
-        norm: Some((Norm::Rms { weight: x }, act.out())),
+        norm: Some((Norm::Rms { weight: x }, act.out().into())),
         eps: EPS,
     };
     assert!(op.run(&gpu.device, &fits).is_ok());

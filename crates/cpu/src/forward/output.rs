@@ -6,7 +6,7 @@ use super::{Buffers, Forward, matmul, norm, stream_norm};
 use crate::{
     batch::Batch,
     math::softcap,
-    ops::{Compute, matmul::Product},
+    ops::{Compute, matmul::Product, pool::sum_rows},
     weights::Model,
 };
 
@@ -64,13 +64,4 @@ impl Forward {
             }
         }
     }
-}
-
-/// The sum of rows, in double precision until it is complete.
-fn sum_rows(rows: &[f32], width: usize) -> impl Iterator<Item = f32> {
-    let mut sums = vec![0.0_f64; width];
-    for row in rows.chunks_exact(width) {
-        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
-    }
-    sums.into_iter().map(|sum| sum as f32)
 }

@@ -9,6 +9,7 @@ pub(crate) mod latent;
 pub(crate) mod matmul;
 pub(crate) mod moe;
 pub(crate) mod norm;
+pub(crate) mod pool;
 pub(crate) mod rope;
 pub(crate) mod sampling;
 

@@ -240,7 +240,7 @@ impl Step<'_> {
         let normed = latents.act_q_a.out(kind, tokens, cols)?;
         self.stage(Stage::Qkv, |f| {
             self.matmul(inputs, &[Segment::plain(q_a.matrix(), x), kv])?;
-            let norm = Some((Norm::Rms { weight: norm.vector() }, normed));
+            let norm = Some((Norm::Rms { weight: norm.vector() }, normed.into()));
             let (rows, eps) = (Rows::First(tokens), f.model.spec.norm_eps);
             f.ops.norm.run(&f.device, &NormCall { x, cols, rows, branch: None, norm, eps })?;
             self.matmul(normed, &[q])

@@ -76,8 +76,10 @@ impl Step<'_> {
         self.stage(Stage::Embed, |f| {
             let (ids, chosen) = (f.array(&f.layout.input_ids, tokens), f.sampling.next_ids());
             let factor = (each as f32).sqrt() * std::f32::consts::FRAC_1_SQRT_2;
-            f.ops.embed.run(&f.device, &EmbedCall { matrix: token_embd.matrix(), ids, chosen, out: x, factor })?;
-            f.ops.norm.run(&f.device, &self.norm_call(None, Some((Norm::None, act))))?;
+            f.ops
+                .embed
+                .run(&f.device, &EmbedCall { matrix: token_embd.matrix(), ids, chosen, out: x, factor, added: None })?;
+            f.ops.norm.run(&f.device, &self.norm_call(None, Some((Norm::None, act.into()))))?;
             self.matmul(act, &[Segment::plain(proj.matrix(), projected)])?;
             let scale = std::f32::consts::FRAC_1_SQRT_2;
             let branch = Branch { values: projected, weight: Some(proj_norm.vector()), scale, sum_scale: None };
@@ -97,7 +99,7 @@ impl Step<'_> {
         let (gate, inputs) = (buffers.gate.rows(tokens, cols), self.hidden_inputs(&[&block.gate])?);
         self.stage(Stage::Norm, |f| {
             let branch = self.added(f.model.weights.layers[layer_idx].post_ffw_norm.as_ref());
-            f.ops.norm.run(&f.device, &self.norm_call(Some(branch), Some((Norm::None, inputs))))
+            f.ops.norm.run(&f.device, &self.norm_call(Some(branch), Some((Norm::None, inputs.into()))))
         })?;
         self.stage(Stage::GateUp, |_| self.matmul(inputs, &[segment(&block.gate, gate, cols)]))?;
         let out = self.act(&buffers.act, &[&block.proj], cols)?;

@@ -39,6 +39,7 @@ pub const SOURCES: &[Source] = table!(Source in "kernels":
     "matmul_init.cu"
     "moe_route.cu"
     "norm.cu"
+    "pool.cu"
     "quantize_act.cu"
     "rope_kv.cu"
     "rope_latent.cu"

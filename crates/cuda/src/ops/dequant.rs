@@ -6,7 +6,10 @@ use crate::{
     error::CudaError,
 };
 
-use super::matmul::{Matrix, Planes};
+use super::{
+    embed::EmbedCall,
+    matmul::{Matrix, Planes},
+};
 
 const OP: &str = "dequant";
 /// Rows of a tile: launches start and end at whole tiles.
@@ -26,6 +29,7 @@ pub(super) struct DequantArgs {
     out: DevicePtr,
     ids: DevicePtr,
     chosen: DevicePtr,
+    added: DevicePtr,
     rows: u32,
     cols: u32,
     chunks: u32,
@@ -45,6 +49,7 @@ impl DequantArgs {
             out,
             ids: DevicePtr::NULL,
             chosen: DevicePtr::NULL,
+            added: DevicePtr::NULL,
             rows: layout.rows as u32,
             cols: layout.cols as u32,
             chunks: layout.chunks as u32,
@@ -54,10 +59,17 @@ impl DequantArgs {
         }
     }
 
-    /// The rows that `ids` names, some of them through `chosen`, as f32 times `factor`.
-    pub(super) fn rows(matrix: &Matrix, out: DevicePtr, (ids, chosen): (Span<u32>, Span<u32>), factor: f32) -> Self {
-        let num_chosen = chosen.len() as u32;
-        Self { ids: ids.ptr(), chosen: chosen.ptr(), num_chosen, factor, ..Self::panel(matrix, out, 0) }
+    /// The rows that a lookup names.
+    pub(super) fn rows(call: &EmbedCall<'_>) -> Self {
+        let EmbedCall { matrix, ids, chosen, out, factor, added } = *call;
+        Self {
+            ids: ids.ptr(),
+            chosen: chosen.ptr(),
+            num_chosen: chosen.len() as u32,
+            factor,
+            added: added.map_or(DevicePtr::NULL, |added| added.ptr()),
+            ..Self::panel(matrix, out.ptr(), 0)
+        }
     }
 }
 
@@ -87,6 +99,6 @@ mod tests {
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernels() {
-        assert_eq!((size_of::<DequantArgs>(), std::mem::offset_of!(DequantArgs, first_tile)), (80, 68));
+        assert_eq!((size_of::<DequantArgs>(), std::mem::offset_of!(DequantArgs, first_tile)), (88, 76));
     }
 }

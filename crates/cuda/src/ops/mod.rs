@@ -9,5 +9,6 @@ pub mod input_sums;
 pub mod matmul;
 pub mod moe;
 pub mod norm;
+pub mod pool;
 pub mod rope;
 pub mod sampling;

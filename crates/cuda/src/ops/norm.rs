@@ -65,6 +65,21 @@ pub struct Branch {
     pub sum_scale: Option<Span<f32>>,
 }
 
+/// Where normed rows go: one place at least.
+#[derive(Clone, Copy, Debug)]
+pub struct Normed {
+    /// As inputs of a matrix.
+    pub act: Option<ActOut>,
+    /// As f32, `[rows, cols]`; may be `x` itself where all rows are normed.
+    pub rows: Option<Span<f32>>,
+}
+
+impl From<ActOut> for Normed {
+    fn from(act: ActOut) -> Self {
+        Self { act: Some(act), rows: None }
+    }
+}
+
 /// One call: `x += branch` where there is a branch, then `out = norm(x)` where that is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct NormCall {
@@ -77,7 +92,7 @@ pub struct NormCall {
     /// Only with [`Rows::First`].
     pub branch: Option<Branch>,
     /// The norm, and the place of the normed rows.
-    pub norm: Option<(Norm, ActOut)>,
+    pub norm: Option<(Norm, Normed)>,
     /// Added to the mean square.
     pub eps: f32,
 }
@@ -92,6 +107,7 @@ struct NormArgs {
     bias: DevicePtr,
     x_scale: DevicePtr,
     row_ids: DevicePtr,
+    rows: DevicePtr,
     out: ActOut,
     cols: u32,
     eps: f32,
@@ -164,6 +180,7 @@ impl NormCall {
             bias: DevicePtr::NULL,
             x_scale: DevicePtr::NULL,
             row_ids: DevicePtr::NULL,
+            rows: DevicePtr::NULL,
             out: ActOut::NONE,
             cols: cols as u32,
             eps,
@@ -188,8 +205,17 @@ impl NormCall {
             }
         }
         if let Some((norm, out)) = norm {
-            out.check(OP, self.num_rows(), cols)?;
-            args.out = out;
+            if let Some(act) = out.act {
+                act.check(OP, self.num_rows(), cols)?;
+                args.out = act;
+            }
+            if let Some(rows) = out.rows {
+                check_len("normed rows", rows, self.num_rows() * cols)?;
+                args.rows = rows.ptr();
+            }
+            if out.act.is_none() && out.rows.is_none() {
+                return refuse("normed rows are wanted nowhere".to_owned());
+            }
             let (weight, bias) = norm.parts();
             for (name, part, place) in [("weight", weight, &mut args.weight), ("bias", bias, &mut args.bias)] {
                 if let Some(part) = part {
@@ -243,7 +269,7 @@ mod tests {
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernel() {
-        assert_eq!((size_of::<NormArgs>(), std::mem::offset_of!(NormArgs, cols)), (120, 104));
+        assert_eq!((size_of::<NormArgs>(), std::mem::offset_of!(NormArgs, cols)), (128, 112));
     }
 
     #[test]

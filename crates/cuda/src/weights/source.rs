@@ -16,6 +16,8 @@ pub(super) enum Source {
     Stack(Vec<TensorInfo>),
     /// The same, each transposed.
     Transposed(Vec<TensorInfo>),
+    /// The first row of a matrix, as a vector.
+    FirstRow(TensorInfo),
 }
 
 /// The tensors of the file that a matrix, or a stack of them, is made of.
@@ -43,6 +45,11 @@ struct Shape {
 pub(super) fn sources(spec: &DecoderSpec, gguf: &Gguf) -> Result<DecoderWeights<Source>, CudaError> {
     let tensors = model::resolve_weights(spec, gguf)?;
     let mut weights = tensors.try_map(&mut |tensor| Ok::<_, CudaError>(Source::Tensor(tensor)))?;
+    // All tokens are of the first type.
+    weights.token_types = match weights.token_types {
+        Some(Source::Tensor(table)) => Some(Source::FirstRow(table)),
+        other => other,
+    };
     for layer in &mut weights.layers {
         if let AttentionWeights::Latent(latent) = &mut layer.attention {
             join(&mut latent.v_b)?;
@@ -92,14 +99,14 @@ impl Origin {
 impl Source {
     fn tensors(&self) -> &[TensorInfo] {
         match self {
-            Self::Tensor(tensor) => std::slice::from_ref(tensor),
+            Self::Tensor(tensor) | Self::FirstRow(tensor) => std::slice::from_ref(tensor),
             Self::Stack(tensors) | Self::Transposed(tensors) => tensors,
         }
     }
 
     fn into_tensors(self) -> Vec<TensorInfo> {
         match self {
-            Self::Tensor(tensor) => vec![tensor],
+            Self::Tensor(tensor) | Self::FirstRow(tensor) => vec![tensor],
             Self::Stack(tensors) | Self::Transposed(tensors) => tensors,
         }
     }
@@ -125,7 +132,10 @@ impl Source {
 
     /// Numbers of a vector or matrix.
     pub(super) fn num_weights(&self) -> usize {
-        self.tensors().iter().map(TensorInfo::num_weights).sum()
+        match self {
+            Self::FirstRow(tensor) => tensor.shape[0],
+            _ => self.tensors().iter().map(TensorInfo::num_weights).sum(),
+        }
     }
 
     /// The matrices; `None` for a vector.
@@ -134,7 +144,7 @@ impl Source {
         let (ggml_type, cols, rows, count) = match (self, &first.shape[..]) {
             (Self::Transposed(all), &[cols, rows]) => (GgmlType::F32, rows, cols, all.len()),
             (Self::Stack(all), &[cols, rows]) => (first.ggml_type, cols, rows, all.len()),
-            (_, &[] | &[_]) => return None,
+            (Self::FirstRow(_), _) | (_, &[] | &[_]) => return None,
             (_, &[cols, rows]) => {
                 return Some(Shape { ggml_type: first.ggml_type, cols, rows, padded: rows, count: 1 });
             }
@@ -171,7 +181,7 @@ impl Source {
 
     fn unpadded_bytes<'a>(&self, gguf: &'a Gguf) -> Result<Cow<'a, [u8]>, CudaError> {
         Ok(match self {
-            Self::Tensor(tensor) => Cow::Borrowed(gguf.data(tensor)),
+            Self::Tensor(tensor) | Self::FirstRow(tensor) => Cow::Borrowed(gguf.data(tensor)),
             Self::Stack(tensors) => Cow::Owned(tensors.iter().flat_map(|t| gguf.data(t)).copied().collect()),
             Self::Transposed(tensors) => {
                 let mut bytes = Vec::new();
@@ -192,6 +202,7 @@ impl Source {
         for tensor in self.tensors() {
             values.extend(decode(gguf, tensor)?);
         }
+        values.truncate(self.num_weights());
         Ok(values)
     }
 }

@@ -1,4 +1,4 @@
-//! Attention over the paged cache: causal, grouped heads, with an optional window, softcap and sinks.
+//! Attention over the paged cache: causal or of all tokens, grouped heads, with an optional window, softcap and sinks.
 //!
 //! Sequences with one query token go through the decode kernel, tiles of the others through the prefill kernel; a step
 //! may hold both ([`AttentionPlan`]). Head sizes without kernels of their own take one slow kernel for all tokens.
@@ -32,6 +32,8 @@ const MAX_ANY: usize = 256;
 const MAX_LATENT_VALUE: usize = 512;
 /// What a grid's y dimension takes.
 const MAX_GRID_Y: usize = 65_535;
+/// More positions than any sequence has: what `ahead` of the kernels says where all are seen.
+const ALL_AHEAD: u32 = 1 << 30;
 
 /// The launcher of attention for layers of one shape.
 #[derive(Clone, Debug)]
@@ -116,6 +118,7 @@ struct Args {
     value_dim: u32,
     window: u32,
     chunk: u32,
+    ahead: u32,
     softcap: f32,
 }
 
@@ -336,10 +339,11 @@ impl AttentionInputs<'_> {
         // Null planes: rows alone are wanted.
         let no_q8 = ActQ8 { q: DevicePtr::NULL, d: DevicePtr::NULL, s: DevicePtr::NULL, cols: 0, padded: 0 };
         let no_out = ActOut { q8: no_q8, half: DevicePtr::NULL, half_stride: 0, tokens: 0 };
-        let (window, chunk) = match spec.mask {
-            Mask::Full | Mask::Bidirectional => (0, 0),
-            Mask::Sliding { window } => (window, 0),
-            Mask::Chunked { chunk } => (0, chunk),
+        let (window, chunk, ahead) = match spec.mask {
+            Mask::Full => (0, 0, 0),
+            Mask::Bidirectional => (0, 0, ALL_AHEAD),
+            Mask::Sliding { window } => (window, 0, 0),
+            Mask::Chunked { chunk } => (0, chunk, 0),
         };
         let word = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Args {
@@ -358,6 +362,7 @@ impl AttentionInputs<'_> {
             value_dim: spec.gathered_dim() as u32,
             window: word(window),
             chunk: word(chunk),
+            ahead,
             softcap: spec.softcap.unwrap_or(0.0),
         }
     }
