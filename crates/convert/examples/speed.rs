@@ -1,8 +1,18 @@
 //! How fast a folder is converted: `cargo run --release -p convert --example speed -- FOLDER OUT.gguf f16`, beside a plain
-//! copy of a file of the same size, and the most memory that was used.
+//! copy of a file of the same size and of memory, and the most memory that was used beside the page cache.
 #![allow(missing_docs, clippy::print_stdout, reason = "a measurement")]
 
-use std::{error::Error, fs, path::Path, time::Instant};
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use convert::{ConvertOptions, OutType, convert};
 use gguf::WriterOptions;
@@ -19,19 +29,52 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let writer = WriterOptions { overwrite: true, ..WriterOptions::default() };
     let options = ConvertOptions { out_type: Some(out_type), pre: None, writer };
-    let start = Instant::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    let watcher = thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || most_memory(&stop)
+    });
+    let (start, cpu) = (Instant::now(), cpu_seconds());
     let converted = convert(Path::new(folder), Path::new(out), &options, &mut |_, _| {})?;
     let seconds = start.elapsed().as_secs_f64();
+    let cpu = cpu_seconds() - cpu;
+    stop.store(true, Ordering::Relaxed);
+    let memory = watcher.join().map_err(|_| "the watcher panicked")?;
     let size = fs::metadata(&converted.paths[0])?.len() as f64 / 1e9;
-    println!("converted: {size:.2} GB in {seconds:.2} s, {:.2} GB/s", size / seconds);
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().filter(|l| l.starts_with("VmHWM") || l.starts_with("RssAnon")).for_each(|l| println!("{l}"));
+    println!("converted: {size:.2} GB in {seconds:.2} s, {:.2} GB/s, {cpu:.2} s of processors", size / seconds);
+    println!("most memory beside the page cache: {memory} MB");
     let copy = format!("{out}.copy");
-    let start = Instant::now();
+    let (start, cpu) = (Instant::now(), cpu_seconds());
     fs::copy(out, &copy)?;
     fs::File::open(&copy)?.sync_data()?;
     let seconds = start.elapsed().as_secs_f64();
-    println!("copied and synced: {seconds:.2} s, {:.2} GB/s", size / seconds);
+    let cpu = cpu_seconds() - cpu;
+    println!("copied and synced: {seconds:.2} s, {:.2} GB/s, {cpu:.2} s of processors", size / seconds);
     fs::remove_file(copy)?;
+    let (source, mut target) = (vec![1_u8; 1 << 28], vec![0_u8; 1 << 28]);
+    target.copy_from_slice(&source);
+    let start = Instant::now();
+    (0..8).for_each(|_| std::hint::black_box(&mut target).copy_from_slice(std::hint::black_box(&source)));
+    println!("memory: {:.2} GB/s copied by one thread", 8.0 * 0.268_435 / start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Time of all threads, in the program and the system; Linux only, in hundredths.
+fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// The most anonymous memory until `stop`, in MB; Linux only.
+fn most_memory(stop: &AtomicBool) -> u64 {
+    let mut most = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0);
+        most = most.max(kib / 1000);
+        thread::sleep(Duration::from_millis(5));
+    }
+    most
 }

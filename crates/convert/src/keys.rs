@@ -94,7 +94,7 @@ impl Keys<'_> {
                 }
             }
             (Some("su" | "longrope"), _) => self.set_scaling("longrope", None),
-            (None | Some("default" | "llama3" | "linear" | "yarn"), _) => {}
+            (None | Some("default" | "llama3" | "linear" | "yarn" | "proportional"), _) => {}
             _ => return Err(rope.wrong("rope_type", "`default`, `linear`, `yarn`, `longrope` or `llama3`")),
         }
         if let Some(theta) = rope.float("rope_theta")? {

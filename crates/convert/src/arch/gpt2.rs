@@ -1,14 +1,21 @@
-//! GPT-2: matrices are stored with inputs first.
+//! GPT-2, whose matrices are stored with inputs first, and StarCoder, whose heads share a key and a value.
 
 use super::{Family, Heads, Target, names::Table};
 use crate::{ConvertError, config::Config, keys::Keys, recipe::Recipe, tensor::Tensor};
 
-pub(super) const FAMILY: &[Family] = &[Family {
-    defaults: r#"{"layer_norm_epsilon": 1e-5, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}"#,
-    keys,
-    tensor,
-    ..Family::new(&["GPT2LMHeadModel"], "gpt2", &[NAMES, NAMES_WITHOUT_PREFIX])
-}];
+pub(super) const FAMILY: &[Family] = &[
+    Family {
+        defaults: r#"{"layer_norm_epsilon": 1e-5, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}"#,
+        keys,
+        tensor,
+        ..Family::new(&["GPT2LMHeadModel"], "gpt2", &[NAMES, NAMES_WITHOUT_PREFIX])
+    },
+    Family {
+        defaults: r#"{"layer_norm_epsilon": 1e-5, "n_positions": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}"#,
+        keys: starcoder_keys,
+        ..Family::new(&["GPTBigCodeForCausalLM"], "starcoder", &[NAMES])
+    },
+];
 
 const NAMES: Table = &[
     ("transformer.wte", "token_embd"),
@@ -44,6 +51,15 @@ fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     keys.set_size("feed_forward_length", 4 * hidden_size);
     keys.set_size("attention.head_count", config.num_heads()?);
     keys.copy_float("attention.layer_norm_epsilon", config, &["layer_norm_epsilon"])
+}
+
+fn starcoder_keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
+    if config.json.bool("multi_query")? == Some(false) {
+        return Err(config.json.wrong("multi_query", "true: all heads share a key and a value"));
+    }
+    self::keys(keys, config)?;
+    keys.set_size("attention.head_count_kv", 1);
+    Ok(())
 }
 
 fn tensor(_: &Heads, target: &Target, tensor: Tensor) -> Result<Vec<Recipe>, ConvertError> {

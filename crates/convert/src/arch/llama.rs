@@ -1,4 +1,4 @@
-//! Llama and what is built like it: Mistral, Mixtral, Granite with and without experts, SmolLM3.
+//! Llama and what is built like it: Mistral, Ministral 3, Mixtral, Granite with and without experts, SmolLM3.
 
 use super::{
     Family, Heads, Target, VocabRules,
@@ -54,6 +54,18 @@ pub(super) const FAMILY: &[Family] = &[
         vocab: VOCAB,
         ..Family::new(&["SmolLM3ForCausalLM"], "smollm3", &[DECODER, FFN_NORM, GATED])
     },
+    Family {
+        defaults: r#"{"rms_norm_eps": 1e-5, "max_position_embeddings": 131072}"#,
+        keys: mistral3_keys,
+        tensor,
+        extra: rope_freqs,
+        vocab: VOCAB,
+        ..Family::new(
+            &["Mistral3ForConditionalGeneration", "Ministral3ForCausalLM"],
+            "mistral3",
+            &[DECODER, FFN_NORM, GATED],
+        )
+    },
 ];
 
 const VOCAB: VocabRules = VocabRules { copies_space_prefix: true, ..VocabRules::NONE };
@@ -87,6 +99,21 @@ fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
 fn set_head_dim(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     keys.set_size("attention.key_length", config.head_dim()?);
     keys.set_size("attention.value_length", config.head_dim()?);
+    Ok(())
+}
+
+/// Ministral 3's queries grow with the logarithm of their positions; Mistral Small 3.1 is of this class, too.
+fn mistral3_keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
+    self::keys(keys, config)?;
+    if config.json.str("model_type")? != Some("ministral3") {
+        return Ok(());
+    }
+    if config.rope.str("rope_type")? != Some("yarn") {
+        return Err(config.rope.wrong("rope_type", "`yarn`"));
+    }
+    let number = |key: &str| config.rope.require(key, config.rope.float(key));
+    keys.set_float("rope.scaling.yarn_log_multiplier", number("mscale_all_dim")?);
+    keys.set_float("attention.temperature_scale", number("llama_4_scaling_beta")?);
     Ok(())
 }
 

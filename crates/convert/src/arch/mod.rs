@@ -6,6 +6,7 @@ mod deepseek;
 mod exaone;
 mod falcon;
 mod gemma;
+mod gemma4;
 mod glm;
 mod gpt2;
 mod gpt_oss;
@@ -36,6 +37,7 @@ const FAMILIES: &[&[Family]] = &[
     llama::FAMILY,
     qwen::FAMILY,
     gemma::FAMILY,
+    gemma4::FAMILY,
     phi3::FAMILY,
     olmo::FAMILY,
     stablelm::FAMILY,
@@ -79,6 +81,12 @@ pub(crate) struct VocabRules {
     pub(crate) add_space_prefix: Option<bool>,
     /// Whether `add_prefix_space` of `tokenizer_config.json` is copied.
     pub(crate) copies_space_prefix: bool,
+    /// Whether texts begin with a token of their own whatever the files say.
+    pub(crate) adds_bos: bool,
+    /// The name of a vocabulary of merges of characters, where it is not written as one of SentencePiece.
+    pub(crate) merges_of_characters: Option<&'static str>,
+    /// Special tokens that stay readable in a text.
+    pub(crate) visible: &'static [&'static str],
     /// Special tokens by id that no file names.
     pub(crate) special: &'static [(&'static str, u64)],
     /// Special tokens by their text.
@@ -87,7 +95,15 @@ pub(crate) struct VocabRules {
 
 impl VocabRules {
     /// Nothing is particular.
-    const NONE: Self = Self { add_space_prefix: None, copies_space_prefix: false, special: &[], special_texts: &[] };
+    const NONE: Self = Self {
+        add_space_prefix: None,
+        copies_space_prefix: false,
+        adds_bos: false,
+        merges_of_characters: None,
+        visible: &[],
+        special: &[],
+        special_texts: &[],
+    };
 }
 
 /// The sizes that tensors are reordered by.
@@ -224,4 +240,17 @@ fn nothing(_: &Config) -> Result<Vec<Recipe>, ConvertError> {
 /// [`Family::keys`] of families that have no keys of their own.
 fn common_keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     keys.set_common(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FAMILIES;
+
+    #[test]
+    fn the_document_names_every_class() {
+        let document = include_str!("../../../../docs/convert.md");
+        for class in FAMILIES.iter().copied().flatten().flat_map(|f| f.classes) {
+            assert!(document.contains(&format!("`{class}`")), "docs/convert.md does not name `{class}`");
+        }
+    }
 }

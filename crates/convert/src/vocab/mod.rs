@@ -1,6 +1,7 @@
 //! A model's vocabulary: from `tokenizer.model` or `tokenizer.json` to `tokenizer.ggml.*`.
 
 mod bpe;
+mod characters;
 mod pre;
 mod sentencepiece;
 mod special;
@@ -61,6 +62,12 @@ pub(crate) fn set_vocab(
             set_model(metadata, "llama", "default");
             spm::of_sentencepiece(&files, &model, vocab_size)?
         }
+        Kind::ByteFallback(tokenizer) if let Some(name) = rules.merges_of_characters => {
+            metadata.insert("tokenizer.ggml.model", Value::String(name.to_owned()));
+            let merges = bpe::merges(tokenizer)?;
+            metadata.insert("tokenizer.ggml.merges", Value::Array(Array::String(merges.into())));
+            characters::tokens(tokenizer, rules, vocab_size)?
+        }
         Kind::ByteFallback(tokenizer) => {
             set_model(metadata, "llama", "default");
             spm::of_tokenizer_json(tokenizer, vocab_size)?
@@ -77,9 +84,13 @@ pub(crate) fn set_vocab(
             wordpiece::tokens(tokenizer, vocab_size)?
         }
     };
-    let is_spm = metadata.str("tokenizer.ggml.model")? == Some("llama");
+    let name = metadata.str("tokenizer.ggml.model")?;
+    let is_spm = name == Some("llama") || name == rules.merges_of_characters;
     set_tokens(metadata, &tokens, is_spm);
     special::set(&files, config, rules, tokens.len(), metadata)?;
+    if rules.adds_bos {
+        metadata.insert("tokenizer.ggml.add_bos_token", Value::Bool(true));
+    }
     set_space_prefix(&files, rules, is_spm, metadata)
 }
 

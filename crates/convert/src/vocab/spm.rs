@@ -103,7 +103,8 @@ fn add(tokens: &mut [Token], id: usize, text: String, token_type: TokenType) {
     }
 }
 
-fn is_byte(text: &str) -> bool {
+/// Whether a token stands for a byte, e.g. `<0x0A>`.
+pub(super) fn is_byte(text: &str) -> bool {
     let digits = text.strip_prefix("<0x").and_then(|t| t.strip_suffix('>'));
     digits.is_some_and(|d| d.len() == 2 && d.bytes().all(|b| b.is_ascii_hexdigit()))
 }
