@@ -84,6 +84,11 @@ impl Config {
         head_dim.ok_or_else(|| self.json.wrong("num_attention_heads", "a positive number"))
     }
 
+    /// Where positions begin in tables that keep rows for padding: behind the padding's own id.
+    pub(crate) fn first_position(&self) -> usize {
+        self.json.get("pad_token_id").and_then(Value::as_u64).map_or(0, |id| id as usize + 1)
+    }
+
     /// Which layers see a window only, where the file says so: by a list, or by a pattern such as `LLLG` or 4.
     pub(crate) fn sliding_layers(&self) -> Result<Option<Vec<bool>>, ConvertError> {
         let num_layers = self.num_layers()?;

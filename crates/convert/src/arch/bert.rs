@@ -1,19 +1,31 @@
-//! Encoders: BERT, and Nomic's with rotary positions, fused attention and a gated feed-forward block. Norms stand behind
+//! Encoders: BERT and RoBERTa, also the multilingual one, and Nomic's with rotary positions, fused attention and a gated feed-forward block. Norms stand behind
 //! the blocks.
 
 use gguf::Value;
 
 use super::{
-    Family,
+    Family, Heads, Target,
     names::{LEFT_OUT, Table},
 };
-use crate::{ConvertError, config::Config, keys::Keys};
+use crate::{
+    ConvertError,
+    config::Config,
+    keys::Keys,
+    recipe::{Part, Pick, Recipe},
+    tensor::Tensor,
+};
 
 pub(super) const FAMILY: &[Family] = &[
     Family {
         defaults: r#"{"layer_norm_eps": 1e-12, "max_position_embeddings": 512, "type_vocab_size": 2}"#,
         keys,
         ..Family::new(&["BertModel", "BertForMaskedLM"], "bert", &[EMBEDDINGS, BERT, HEADS])
+    },
+    Family {
+        defaults: r#"{"layer_norm_eps": 1e-5, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1}"#,
+        keys: roberta_keys,
+        tensor: roberta_tensor,
+        ..Family::new(&["RobertaModel", "XLMRobertaModel"], "bert", &[EMBEDDINGS, BERT, HEADS])
     },
     Family {
         defaults: r#"{"layer_norm_epsilon": 1e-12, "n_positions": 8192, "max_trained_positions": 2048,
@@ -69,6 +81,26 @@ fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     let num_types = config.json.require_size("type_vocab_size")?;
     keys.metadata.insert("tokenizer.ggml.token_type_count", Value::Uint(num_types as u64));
     Ok(())
+}
+
+/// The first positions are those of padding.
+fn roberta_keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
+    self::keys(keys, config)?;
+    let num_positions = config.json.require_size("max_position_embeddings")?;
+    keys.set_size("context_length", num_positions.saturating_sub(config.first_position()));
+    Ok(())
+}
+
+fn roberta_tensor(heads: &Heads, target: &Target, tensor: Tensor) -> Result<Vec<Recipe>, ConvertError> {
+    if target.kind() != "position_embd" {
+        return Ok(vec![Recipe::rename(target.name(), tensor)]);
+    }
+    let &[num_rows, num_cols] = tensor.shape.as_slice() else {
+        return Err(tensor.error(format!("has the shape {:?}; expected two dimensions", tensor.shape)));
+    };
+    let num_rows = num_rows.saturating_sub(heads.first_position);
+    let part = Part { tensor, num_rows, pick: Pick::From(heads.first_position) };
+    Ok(vec![Recipe::of_parts(target.name(), vec![num_rows, num_cols], vec![part])])
 }
 
 /// The published models say 8192 positions, but were trained on 2048.

@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn what_makes_keys_and_values_is_parted() {
         // Two heads, each of two rows for keys and one for values, of a latent of two.
-        let heads = Heads { num_heads: 2, num_kv_heads: 2, nope_dim: 2 };
+        let heads = Heads { num_heads: 2, num_kv_heads: 2, nope_dim: 2, first_position: 0 };
         let name = "model.layers.0.self_attn.kv_b_proj.weight";
         let tensor = |rows: usize| Tensor::of_values(name, vec![rows, 2], (0..2 * rows).map(|i| i as f32).collect());
         let recipes = FAMILY[0].recipes(&heads, [tensor(6)].into_iter()).expect("two parts");

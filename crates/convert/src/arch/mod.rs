@@ -113,12 +113,19 @@ pub(crate) struct Heads {
     pub(crate) num_kv_heads: usize,
     /// The part of a key that is not rotated, where it is made of a latent.
     pub(crate) nope_dim: usize,
+    /// The first row of a table of positions that is one.
+    pub(crate) first_position: usize,
 }
 
 impl Heads {
     pub(crate) fn of_config(config: &Config) -> Result<Self, ConvertError> {
         let nope_dim = config.json.size("qk_nope_head_dim")?.unwrap_or(0);
-        Ok(Self { num_heads: config.num_heads()?, num_kv_heads: config.num_kv_heads()?, nope_dim })
+        Ok(Self {
+            num_heads: config.num_heads()?,
+            num_kv_heads: config.num_kv_heads()?,
+            nope_dim,
+            first_position: config.first_position(),
+        })
     }
 
     /// The same of a GGUF file.
@@ -128,7 +135,8 @@ impl Heads {
         let num_kv_heads = metadata.uint(&format!("{key}_kv"))?.map_or(num_heads, |n| n as usize);
         let key_dim = metadata.uint(&format!("{arch}.attention.key_length_mla"))?.unwrap_or(0);
         let rope_dim = metadata.uint(&format!("{arch}.rope.dimension_count"))?.unwrap_or(0);
-        Ok(Self { num_heads, num_kv_heads, nope_dim: key_dim.saturating_sub(rope_dim) as usize })
+        let nope_dim = key_dim.saturating_sub(rope_dim) as usize;
+        Ok(Self { num_heads, num_kv_heads, nope_dim, first_position: 0 })
     }
 }
 

@@ -8,7 +8,8 @@ pub(super) type Table = &'static [(&'static str, &'static str)];
 pub(super) const LEFT_OUT: &str = "";
 
 /// Names before those of a text model, and what stands in their place.
-const PREFIXES: &[(&str, &str)] = &[("model.language_model.", "model."), ("language_model.", ""), ("bert.", "")];
+const PREFIXES: &[(&str, &str)] =
+    &[("model.language_model.", "model."), ("language_model.", ""), ("bert.", ""), ("roberta.", "")];
 
 /// Where a tensor goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

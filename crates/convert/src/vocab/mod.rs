@@ -6,12 +6,14 @@ mod pre;
 mod sentencepiece;
 mod special;
 mod spm;
+mod unigram;
 mod wordpiece;
 
 use std::path::Path;
 
 use gguf::{Array, Metadata, Value};
 
+use self::unigram::Unigram;
 use crate::{ConvertError, arch::VocabRules, config::Config, json::Json};
 
 const MAX_TOKENS: usize = 1 << 22;
@@ -57,7 +59,7 @@ pub(crate) fn set_vocab(
     let files = TokenizerFiles { folder, tokenizer, config: tokenizer_config };
     let (arch, rules) = arch;
     let vocab_size = config.json.size("vocab_size")?.filter(|&n| n <= MAX_TOKENS);
-    let tokens = match Kind::of(&files)? {
+    let tokens = match Kind::of(&files, vocab_size)? {
         Kind::SentencePiece(model) => {
             set_model(metadata, "llama", "default");
             spm::of_sentencepiece(&files, &model, vocab_size)?
@@ -79,13 +81,18 @@ pub(crate) fn set_vocab(
             metadata.insert("tokenizer.ggml.merges", Value::Array(Array::String(merges.into())));
             bpe::tokens(tokenizer, vocab_size)?
         }
+        Kind::Unigram(unigram) => {
+            set_model(metadata, "t5", "default");
+            unigram.set(metadata);
+            unigram.tokens
+        }
         Kind::WordPiece(tokenizer) => {
             set_model(metadata, "bert", pre.unwrap_or(wordpiece::PRE));
             wordpiece::tokens(tokenizer, vocab_size)?
         }
     };
     let name = metadata.str("tokenizer.ggml.model")?;
-    let is_spm = name == Some("llama") || name == rules.merges_of_characters;
+    let is_spm = matches!(name, Some("llama" | "t5")) || name == rules.merges_of_characters;
     set_tokens(metadata, &tokens, is_spm);
     special::set(&files, config, rules, tokens.len(), metadata)?;
     if rules.adds_bos {
@@ -102,12 +109,14 @@ enum Kind<'a> {
     ByteFallback(&'a Json),
     /// Byte-level byte-pair encoding.
     Bpe(&'a Json),
+    /// Pieces with scores, of which the likeliest are chosen.
+    Unigram(Unigram),
     /// Pieces of words, the longest first.
     WordPiece(&'a Json),
 }
 
 impl<'a> Kind<'a> {
-    fn of(files: &'a TokenizerFiles<'_>) -> Result<Self, ConvertError> {
+    fn of(files: &'a TokenizerFiles<'_>, vocab_size: Option<usize>) -> Result<Self, ConvertError> {
         let path = files.folder.join("tokenizer.model");
         if path.is_file() {
             match sentencepiece::read(&path) {
@@ -117,6 +126,10 @@ impl<'a> Kind<'a> {
                 Err(_) => {}
             }
         }
+        let path = files.folder.join("sentencepiece.bpe.model");
+        if path.is_file() {
+            return Ok(Self::Unigram(Unigram::of_sentencepiece(&sentencepiece::read(&path)?, vocab_size)));
+        }
         let Some(tokenizer) = &files.tokenizer else {
             let what = "has neither tokenizer.model nor tokenizer.json: save the tokenizer into the same folder";
             return Err(ConvertError::invalid(files.folder, what));
@@ -125,9 +138,10 @@ impl<'a> Kind<'a> {
         let kind = model.and_then(|m| m.get("type")).and_then(|t| t.as_str());
         match kind {
             Some("WordPiece") => return Ok(Self::WordPiece(tokenizer)),
+            Some("Unigram") => return Ok(Self::Unigram(Unigram::of_tokenizer_json(tokenizer, vocab_size)?)),
             None | Some("BPE") => {}
             Some(other) => {
-                let what = format!("has a tokenizer of type `{other}`; BPE and WordPiece are read");
+                let what = format!("has a tokenizer of type `{other}`; BPE, WordPiece and Unigram are read");
                 return Err(ConvertError::invalid(&tokenizer.path, what));
             }
         }

@@ -48,7 +48,7 @@ const KNOWN: &[Known] = &[
     ),
     known(
         &["ByteLevel words"],
-        &[("olmo", "olmo"), ("olmoe", "olmo"), ("gptneox", "olmo"), ("exaone4", "exaone4")],
+        &[("olmo", "olmo"), ("olmoe", "olmo"), ("gptneox", "olmo"), ("exaone4", "exaone4"), ("bert", "roberta-bpe")],
         "gpt-2",
     ),
     known(

@@ -1,6 +1,7 @@
-//! Reads the pieces of a SentencePiece model: protocol buffers, the few fields that are needed.
+//! Reads a SentencePiece model: protocol buffers, the few fields that are needed.
 //!
-//! Format: `sentencepiece_model.proto`; field 1 of the model is a piece with its text (1), score (2) and type (3).
+//! Format: `sentencepiece_model.proto`; field 1 of the model is a piece with its text (1), score (2) and type (3), field 3 the
+//! normalizer with its map (2), whether texts get a space before them (3), and whether spaces are merged (4).
 
 use std::path::Path;
 
@@ -12,6 +13,15 @@ const MAX_PIECES: usize = 1 << 22;
 /// A model.
 pub(super) struct Model {
     pub(super) pieces: Vec<Token>,
+    pub(super) normalizer: Normalizer,
+}
+
+/// What is done to a text before its pieces are looked up.
+pub(super) struct Normalizer {
+    /// Compiled replacements of characters; empty where there are none.
+    pub(super) charsmap: Vec<u8>,
+    pub(super) adds_space_prefix: bool,
+    pub(super) removes_extra_spaces: bool,
 }
 
 /// Reads a file.
@@ -22,18 +32,34 @@ pub(super) fn read(path: &Path) -> Result<Model, ConvertError> {
 
 fn parse(bytes: &[u8]) -> Result<Model, String> {
     let mut pieces = Vec::new();
+    let mut normalizer = parse_normalizer(&[])?;
     for field in Fields(bytes) {
-        if let (1, Content::Bytes(piece)) = field? {
-            if pieces.len() == MAX_PIECES {
+        match field? {
+            (1, Content::Bytes(_)) if pieces.len() == MAX_PIECES => {
                 return Err(format!("more than {MAX_PIECES} pieces"));
             }
-            pieces.push(parse_piece(piece)?);
+            (1, Content::Bytes(piece)) => pieces.push(parse_piece(piece)?),
+            (3, Content::Bytes(bytes)) => normalizer = parse_normalizer(bytes)?,
+            _ => {}
         }
     }
     if pieces.is_empty() {
         return Err("no pieces".to_owned());
     }
-    Ok(Model { pieces })
+    Ok(Model { pieces, normalizer })
+}
+
+fn parse_normalizer(bytes: &[u8]) -> Result<Normalizer, String> {
+    let mut normalizer = Normalizer { charsmap: Vec::new(), adds_space_prefix: true, removes_extra_spaces: true };
+    for field in Fields(bytes) {
+        match field? {
+            (2, Content::Bytes(map)) => normalizer.charsmap = map.to_vec(),
+            (3, Content::Varint(flag)) => normalizer.adds_space_prefix = flag != 0,
+            (4, Content::Varint(flag)) => normalizer.removes_extra_spaces = flag != 0,
+            _ => {}
+        }
+    }
+    Ok(normalizer)
 }
 
 fn parse_piece(bytes: &[u8]) -> Result<Token, String> {
@@ -131,6 +157,10 @@ mod tests {
         let model = parse(&piece).expect("sound");
         assert_eq!((model.pieces[0].text.as_str(), model.pieces[0].score), ("\u{2581}", -1.0));
         assert_eq!(model.pieces[0].token_type, TokenType::Control);
+        assert!(model.normalizer.charsmap.is_empty() && model.normalizer.adds_space_prefix);
+        let normalized = [&piece[..14], &[26, 6, 18, 2, 7, 8, 24, 0]].concat();
+        let normalizer = parse(&normalized).expect("sound").normalizer;
+        assert_eq!((normalizer.charsmap, normalizer.adds_space_prefix), (vec![7, 8], false));
         for len in 1..14 {
             assert!(parse(&piece[..len]).is_err(), "cut to {len} bytes");
         }

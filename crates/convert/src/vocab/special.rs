@@ -127,6 +127,11 @@ fn read_processor<'a>(processor: &'a JsonValue, special: &mut Special<'a>) {
             special.added.entry("bos").or_insert(false);
             special.added.entry("eos").or_insert(false);
         }
+        Some("RobertaProcessing") => {
+            for kind in ["bos", "eos", "sep"] {
+                special.added.insert(kind, true);
+            }
+        }
         Some("TemplateProcessing") => read_template(processor, special),
         _ => {}
     }

@@ -84,7 +84,8 @@ fn merge_ranks(tokenizer: &Json) -> Result<HashMap<String, usize>, ConvertError>
     Ok(ranks)
 }
 
-fn unused(id: usize) -> Token {
+/// A token that stands for nothing.
+pub(super) fn unused(id: usize) -> Token {
     Token { text: format!("[PAD{id}]"), score: UNUSED_SCORE, token_type: TokenType::Unused }
 }
 

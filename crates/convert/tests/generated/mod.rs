@@ -61,6 +61,9 @@ impl Description {
             fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
             fs::write(folder.join(name), json.to_string()).unwrap();
         }
+        for (name, source) in self.json.get("copied").and_then(Json::as_object).into_iter().flatten() {
+            fs::copy(data().join(source.as_str().unwrap()), folder.join(name)).unwrap();
+        }
         self.write_tokenizer(&folder);
         write_tensors(&folder.join("model.safetensors"), self.json["tensors"].as_object().unwrap());
         folder
@@ -111,6 +114,7 @@ fn compare(kind: &str, expected: &Json, found: Map<String, Json>, wrong: &mut Ve
 /// A value as descriptions have it: its type, and itself or its length and digest.
 fn described(value_type: ValueType, value: &Value) -> Json {
     let type_name = match value_type {
+        ValueType::U8 => "UINT8",
         ValueType::U16 => "UINT16",
         ValueType::U32 => "UINT32",
         ValueType::U64 => "UINT64",
