@@ -2,7 +2,7 @@
 
 use cuda::{KvType, kv_cache::KvLayout, repack::PlaneLayout};
 use gguf::{GgmlType, Gguf, Metadata, NewTensor, TensorInfo};
-use model::{DecoderSpec, Ffn, Mask};
+use model::{DecoderSpec, Mask};
 use types::BLOCK_SIZE;
 
 /// Shapes of the tensors, and how they compute.
@@ -49,10 +49,8 @@ impl Shape {
 
     /// Experts of a layer, and how many of them a token passes.
     fn experts(&self) -> Option<(usize, usize)> {
-        self.spec.layers.iter().find_map(|layer| match &layer.ffn {
-            Ffn::Moe(moe) => Some((moe.num_experts, moe.num_used)),
-            _ => None,
-        })
+        let mut experts = self.spec.layers.iter().filter_map(|layer| layer.ffn.moe());
+        experts.next().map(|moe| (moe.num_experts, moe.num_used))
     }
 
     /// The share of the experts that at least one of `num_tokens` tokens passes, if routers choose evenly.

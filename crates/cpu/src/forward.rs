@@ -61,6 +61,8 @@ struct Buffers {
     up: Vec<f32>,
     /// A block's output before its norm, `[num_tokens, hidden_size]`.
     branch: Vec<f32>,
+    /// The output of a gated block that has experts beside it, `[num_tokens, hidden_size]`.
+    gated_out: Vec<f32>,
     /// What the layers get of the tokens, `[num_tokens, num_layers * per_layer_inputs]`.
     per_layer: Vec<f32>,
     /// The experts' outputs, `[num_pairs, hidden_size]`; in latent attention what lies between two matrices.

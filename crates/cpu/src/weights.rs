@@ -153,9 +153,12 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn load(gguf: Arc<Gguf>, isa: Isa) -> Result<Self, CpuError> {
-        let spec = model::decoder_spec(&gguf)?;
+        let mut spec = model::decoder_spec(&gguf)?;
         let weights = model::resolve_weights(&spec, &gguf)?;
         let mut weights = weights.try_map(&mut |tensor| Weight::new(&gguf, isa, tensor))?;
+        if let Some(scale) = &weights.output_scale {
+            spec.logit_scale *= scale.vector()[0];
+        }
         for layer in &mut weights.layers {
             if let AttentionWeights::Latent(latent) = &mut layer.attention
                 && let LatentKeys::Transposed(matrices) = &latent.k_b

@@ -44,7 +44,7 @@ impl Sizes {
             attn: widest(|l| l.attention.output_size()),
             gathered: widest(|l| l.attention.num_heads * l.attention.gathered_dim()),
             ffn: widest(|l| match l.ffn {
-                Ffn::Gated { size, .. } | Ffn::Plain { size, .. } => size,
+                Ffn::Gated { size, .. } | Ffn::Plain { size, .. } | Ffn::GatedAndMoe { size, .. } => size,
                 // Of the expert that all tokens pass; the others have buffers of their own.
                 Ffn::Moe(moe) => moe.shared.map_or(0, |shared| shared.size),
             }),

@@ -29,4 +29,5 @@ pub use executor::CudaExecutor;
 pub use kv_cache::KvType;
 pub use memory_plan::{DeviceMemory, MemoryPlan, MemorySplit, workspace_bytes};
 pub use options::{CudaOptions, LoneToken};
+pub use supported::missing_feature;
 pub use weights::weight_bytes;

@@ -89,6 +89,7 @@ fn stage_bytes(forward: &Forward, stage: Stage, (num_tokens, kv_tokens): (usize,
             .map(|l| match &l.ffn {
                 FfnWeights::Gated(_) | FfnWeights::Plain(_) => 0,
                 FfnWeights::Moe(moe) => matrix(&moe.router.weight),
+                FfnWeights::GatedAndMoe(both) => matrix(&both.moe.router.weight),
             })
             .sum(),
         Stage::GateUp => ffn_bytes(
@@ -154,15 +155,16 @@ fn ffn_bytes(
     experts: impl Fn(&MoeWeights<Weight>) -> usize,
 ) -> usize {
     let layers = forward.model.spec.layers.iter().zip(&forward.model.weights.layers);
-    let bytes = layers.map(|(spec, weights)| match (&spec.ffn, &weights.ffn) {
-        (Ffn::Moe(moe), FfnWeights::Moe(weights)) => {
-            let read = (num_tokens * moe.num_used).min(moe.num_experts);
-            weights.shared.as_ref().map_or(0, |shared| dense(&shared.expert))
-                + experts(weights) / moe.num_experts * read
-        }
-        (_, FfnWeights::Gated(weights)) => dense(weights),
-        (_, FfnWeights::Plain(weights)) => plain(&weights.up.weight, &weights.down.weight),
-        (_, FfnWeights::Moe(_)) => 0,
+    let chosen = |spec: &Ffn, weights: &MoeWeights<Weight>| {
+        let Some(moe) = spec.moe() else { return 0 };
+        let read = (num_tokens * moe.num_used).min(moe.num_experts);
+        weights.shared.as_ref().map_or(0, |shared| dense(&shared.expert)) + experts(weights) / moe.num_experts * read
+    };
+    let bytes = layers.map(|(spec, weights)| match &weights.ffn {
+        FfnWeights::Gated(weights) => dense(weights),
+        FfnWeights::Plain(weights) => plain(&weights.up.weight, &weights.down.weight),
+        FfnWeights::Moe(weights) => chosen(&spec.ffn, weights),
+        FfnWeights::GatedAndMoe(both) => dense(&both.gated) + chosen(&spec.ffn, &both.moe),
     });
     bytes.sum()
 }

@@ -19,6 +19,24 @@ pub enum Ffn {
     },
     /// A mixture of experts: each token passes the few that its router prefers.
     Moe(Moe),
+    /// Both (Gemma 4), each with norms of its own, as [`crate::GatedAndMoeWeights`] says.
+    GatedAndMoe {
+        /// Width of the gated block's inner layer; its activation is that of the experts.
+        size: usize,
+        /// The experts.
+        moe: Moe,
+    },
+}
+
+impl Ffn {
+    /// The experts, where there are any.
+    #[must_use]
+    pub fn moe(&self) -> Option<&Moe> {
+        match self {
+            Self::Gated { .. } | Self::Plain { .. } => None,
+            Self::Moe(moe) | Self::GatedAndMoe { moe, .. } => Some(moe),
+        }
+    }
 }
 
 /// A mixture of gated experts. The router's logits become scores; a token's output is the sum of its best experts'

@@ -23,7 +23,7 @@ pub use resolve::resolve_weights;
 pub use rope::{Rope, RopeScaling, RopeStyle, Yarn};
 pub use spec::{DecoderSpec, Head, LayerSpec, Names, Norm, Pooling, Residual};
 pub use weights::{
-    AttentionWeights, DecoderWeights, ExpertLinear, FfnWeights, GatedWeights, HeadWeights, LatentKeys, LatentWeights,
-    LayerWeights, Linear, MoeWeights, NormWeights, PerLayerBlock, PerLayerInputs, PlainWeights, QueryWeights,
-    RopeFactors, SharedExpert, Stacked,
+    AttentionWeights, DecoderWeights, ExpertLinear, FfnWeights, GatedAndMoeWeights, GatedWeights, HeadWeights,
+    LatentKeys, LatentWeights, LayerWeights, Linear, MoeWeights, NormWeights, PerLayerBlock, PerLayerInputs,
+    PlainWeights, QueryWeights, RopeFactors, SharedExpert, Stacked,
 };

@@ -33,6 +33,7 @@ pub fn resolve_weights(spec: &DecoderSpec, gguf: &Gguf) -> Result<DecoderWeights
         per_layer_inputs: finder.per_layer_inputs()?,
         output_norm: finder.norm_when(has_logits, "output_norm")?,
         output: if has_logits { finder.optional("output.weight", &[hidden, spec.vocab_size])? } else { None },
+        output_scale: if has_logits { finder.scale("output", 1)? } else { None },
         rope_factors: finder.rope_factors()?,
         layers: (0..spec.layers.len()).map(|i| finder.layer(i, &spec.layers[i])).collect::<Result<_, _>>()?,
     };
@@ -78,8 +79,16 @@ impl Finder<'_> {
     fn linear(&mut self, name: &str, rows: usize, columns: usize) -> Result<Linear<TensorInfo>, ModelError> {
         Ok(Linear {
             weight: self.require(&format!("{name}.weight"), &[columns, rows])?,
+            scale: self.scale(name, 1)?,
             bias: self.optional(&format!("{name}.bias"), &[rows])?,
         })
+    }
+
+    /// What the products of a tensor's matrices are multiplied by, where the file has it (NVFP4).
+    fn scale(&mut self, name: &str, num_matrices: usize) -> Result<Option<TensorInfo>, ModelError> {
+        // That of inputs is for hardware that takes them in 4 bits too; nothing here does.
+        self.optional(&format!("{name}.input_scale"), &[num_matrices])?;
+        self.optional(&format!("{name}.scale"), &[num_matrices])
     }
 
     /// Matrices of so many rows that lie in one tensor.
@@ -95,6 +104,7 @@ impl Finder<'_> {
         for len in rows {
             parts.push(Linear {
                 weight: slice(&whole.weight, start..start + len)?,
+                scale: whole.scale.clone(),
                 bias: whole.bias.as_ref().map(|bias| slice(bias, start..start + len)).transpose()?,
             });
             start += len;

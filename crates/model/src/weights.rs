@@ -25,6 +25,8 @@ pub struct DecoderWeights<T> {
     pub output_norm: Option<NormWeights<T>>,
     /// `[vocab_size, hidden_size]`; `None` when tied to `token_embd`, or without [`crate::Head::Logits`].
     pub output: Option<T>,
+    /// `[1]`: logits are multiplied by this beside [`DecoderSpec::logit_scale`]; the scale of `output` as of [`Linear`].
+    pub output_scale: Option<T>,
     /// Divisors of the rotary frequencies.
     pub rope_factors: RopeFactors<T>,
     /// The layers, first to last.
@@ -183,6 +185,26 @@ pub enum FfnWeights<T> {
     Plain(PlainWeights<T>),
     /// Of [`crate::Ffn::Moe`].
     Moe(Box<MoeWeights<T>>),
+    /// Of [`crate::Ffn::GatedAndMoe`].
+    GatedAndMoe(Box<GatedAndMoeWeights<T>>),
+}
+
+/// `gated_norm(gated(ffn_norm(x))) + experts_norm(experts(experts_input_norm(x)))`, where `x` is the residual stream; the
+/// experts of a token are chosen by `router(router_norm(x) / sqrt(hidden_size))`. All norms are RMS.
+#[derive(Clone, Debug)]
+pub struct GatedAndMoeWeights<T> {
+    /// The gated block.
+    pub gated: GatedWeights<T>,
+    /// The norm of its output.
+    pub gated_norm: NormWeights<T>,
+    /// `[hidden_size]`: of the router's input.
+    pub router_norm: T,
+    /// The norm of the experts' input.
+    pub experts_input_norm: NormWeights<T>,
+    /// The experts.
+    pub moe: MoeWeights<T>,
+    /// The norm of their output.
+    pub experts_norm: NormWeights<T>,
 }
 
 /// `down(activation(gate(x)) * up(x))`.
@@ -222,11 +244,13 @@ pub struct MoeWeights<T> {
     pub shared: Option<SharedExpert<T>>,
 }
 
-/// A matrix of each expert and its bias, where the file has one.
+/// A matrix of each expert, with its scale and bias where the file has them: as of [`Linear`].
 #[derive(Clone, Debug)]
 pub struct ExpertLinear<T> {
     /// `[num_experts, rows, columns]`.
     pub weight: Stacked<T>,
+    /// `[num_experts]`.
+    pub scale: Option<T>,
     /// `[num_experts, rows]`, as a vector.
     pub bias: Option<T>,
 }
@@ -241,11 +265,13 @@ pub struct SharedExpert<T> {
     pub expert: GatedWeights<T>,
 }
 
-/// A matrix and its bias, where the file has one.
+/// `scale * weight x + bias`: a matrix, with its scale and bias where the file has them.
 #[derive(Clone, Debug)]
 pub struct Linear<T> {
     /// `[rows, columns]`.
     pub weight: T,
+    /// `[1]`, of NVFP4 files: what the scales of blocks, which are 8 bits wide, have in common.
+    pub scale: Option<T>,
     /// `[rows]`.
     pub bias: Option<T>,
 }

@@ -41,7 +41,7 @@ impl Forward {
             latent::split_heads(compute, x, heads, (0, latent.kv_rank), pair_x);
             matmul::quantize(compute, model, pair_x);
             pair_out.resize(heads.num_rows() * latent.value_dim, 0.0);
-            let product = matmul::GroupedProduct { weight: Matrices::of(&weights.v_b), bias: None, out: pair_out };
+            let product = matmul::GroupedProduct::plain(Matrices::of(&weights.v_b), pair_out);
             matmul::grouped(compute, (model, heads.groups()), pair_x, [product]);
             latent::join_values(compute, pair_out, heads, x);
         }
@@ -138,7 +138,7 @@ impl Forward {
         matmul::quantize(compute, model, pair_x);
         let LatentKeys::Absorbed(k_b) = &weights.k_b else { unreachable!("keys are absorbed when a model is loaded") };
         pair_out.resize(heads.num_rows() * kv_rank, 0.0);
-        let product = matmul::GroupedProduct { weight: Matrices::One(k_b), bias: None, out: pair_out };
+        let product = matmul::GroupedProduct::plain(Matrices::One(k_b), pair_out);
         matmul::grouped(compute, (model, heads.groups()), pair_x, [product]);
         q.resize(num_tokens * attn.q_size(), 0.0);
         latent::join_queries(compute, (pair_out, x), heads, (kv_rank, rope_dim), q);

@@ -1,14 +1,17 @@
 //! The stages of the feed-forward block.
 
-use model::{Activation, Ffn, FfnWeights, GatedWeights, Moe, MoeWeights, PlainWeights, SharedExpert};
+use model::{
+    Activation, Ffn, FfnWeights, GatedAndMoeWeights, GatedWeights, Moe, MoeWeights, PlainWeights, SharedExpert,
+};
 
-use super::{Buffers, Forward, PostNorm, matmul};
+use super::{Buffers, Forward, PostNorm, matmul, stream_norm};
 use crate::{
     ops::{
         Write,
         gated_act::{act, gated_act},
         matmul::{GroupedProduct, Product},
         moe,
+        norm::{self, Norm},
     },
     weights::{Model, Weight},
 };
@@ -34,6 +37,7 @@ impl Forward {
                 self.add_branch(model, &plain.down, post_norm);
             }
             (Ffn::Moe(moe), FfnWeights::Moe(experts)) => {
+                self.route(model, experts, (moe, 1.0));
                 self.experts(model, experts, moe);
                 if let (Some(expert), Some(shared)) = (&experts.shared, moe.shared) {
                     self.shared_expert(model, expert, (shared.size, moe.activation));
@@ -47,8 +51,36 @@ impl Forward {
                     self.norm_sum(model, post_norm);
                 }
             }
+            (Ffn::GatedAndMoe { size, moe }, FfnWeights::GatedAndMoe(both)) => {
+                self.gated_and_moe(model, both, (size, moe));
+                if let PostNorm::Output(norm) = post_norm {
+                    self.add_normed(model, norm);
+                }
+            }
             _ => unreachable!("weights are resolved as the specification says"),
         }
+    }
+
+    /// The sum of a gated block and of experts that both read the residual stream, into `branch`.
+    fn gated_and_moe(&mut self, model: &Model, weights: &GatedAndMoeWeights<Weight>, (size, moe): (usize, Moe)) {
+        let hidden_size = model.spec.hidden_size;
+        self.gate(model, &weights.gated, (size, moe.activation));
+        // ffn_down and its norm
+        let Self { compute, buffers: Buffers { x, gated_out, hidden, .. }, .. } = self;
+        let gated_norm = stream_norm(model, &weights.gated_norm);
+        gated_out.resize(hidden.len(), 0.0);
+        matmul::matmul(compute, model, x, [Product::of(&weights.gated.down, gated_out, Write::Replace)]);
+        norm::rows(compute, gated_norm, gated_out);
+        // moe_route
+        norm::to_activations(compute, Norm { weight: weights.router_norm.vector(), ..gated_norm }, hidden, x);
+        matmul::quantize(compute, model, x);
+        self.route(model, &weights.moe, (moe, 1.0 / (hidden_size as f32).sqrt()));
+        // the experts and their norm
+        self.load_hidden(model, Some(&weights.experts_input_norm));
+        self.experts(model, &weights.moe, moe);
+        let Self { compute, buffers: Buffers { gated_out, branch, .. }, .. } = self;
+        norm::rows(compute, stream_norm(model, &weights.experts_norm), branch);
+        branch.iter_mut().zip(gated_out).for_each(|(x, gated)| *x += *gated);
     }
 
     /// Turns the inputs of gate and up into those of down.
@@ -76,14 +108,20 @@ impl Forward {
         matmul::quantize(compute, model, x);
     }
 
-    /// The weighted sum of the experts that each token chooses.
-    fn experts(&mut self, model: &Model, weights: &MoeWeights<Weight>, spec: Moe) {
-        let Self { compute, buffers, .. } = self;
-        let Buffers { x, pair_x, routes, gate, up, pair_out, branch, .. } = buffers;
+    /// Chooses experts by the router's logits times `scale`.
+    fn route(&mut self, model: &Model, weights: &MoeWeights<Weight>, (spec, scale): (Moe, f32)) {
+        let Self { compute, buffers: Buffers { x, routes, gate, .. }, .. } = self;
         // moe_route
         gate.resize(x.num_tokens() * spec.num_experts, 0.0);
         matmul::matmul(compute, model, x, [Product::of(&weights.router, gate, Write::Replace)]);
+        gate.iter_mut().for_each(|logit| *logit *= scale);
         routes.choose(gate, weights.selection_bias.as_ref().map_or(&[], Weight::vector), &spec);
+    }
+
+    /// The weighted sum of the experts that were chosen for each token.
+    fn experts(&mut self, model: &Model, weights: &MoeWeights<Weight>, spec: Moe) {
+        let Self { compute, buffers, .. } = self;
+        let Buffers { x, pair_x, routes, gate, up, pair_out, branch, .. } = buffers;
         // expert_gate_up
         moe::gather(compute, routes, x, spec.weighted, pair_x);
         matmul::quantize(compute, model, pair_x);

@@ -1,4 +1,4 @@
-//! Matrix products: `out[token, row] = weight[row, :] . x[token, :] + bias[row]`.
+//! Matrix products: `out[token, row] = scale * weight[row, :] . x[token, :] + bias[row]`.
 //!
 //! Threads share the rows. A few rows are decoded at a time, once for all tokens, straight from the mapped file.
 
@@ -26,6 +26,7 @@ const PREFETCH_BYTES: usize = 8 << 10;
 /// A matrix and where its product goes.
 pub(crate) struct Product<'a> {
     pub(crate) weight: &'a Weight,
+    pub(crate) scale: f32,
     pub(crate) bias: Option<&'a Weight>,
     /// `[num_tokens, rows]`.
     pub(crate) out: &'a mut [f32],
@@ -35,12 +36,13 @@ pub(crate) struct Product<'a> {
 impl<'a> Product<'a> {
     /// The product of a matrix without a bias.
     pub(crate) fn plain(weight: &'a Weight, out: &'a mut [f32]) -> Self {
-        Self { weight, bias: None, out, write: Write::Replace }
+        Self { weight, scale: 1.0, bias: None, out, write: Write::Replace }
     }
 
-    /// The product of a matrix with its bias.
+    /// The product of a matrix with its scale and bias.
     pub(crate) fn of(linear: &'a model::Linear<Weight>, out: &'a mut [f32], write: Write) -> Self {
-        Self { weight: &linear.weight, bias: linear.bias.as_ref(), out, write }
+        let scale = linear.scale.as_ref().map_or(1.0, |scale| scale.vector()[0]);
+        Self { weight: &linear.weight, scale, bias: linear.bias.as_ref(), out, write }
     }
 }
 
@@ -76,10 +78,10 @@ pub(crate) fn matmul<const N: usize>(
         assert_eq!(p.out.len(), x.num_tokens() * num_rows, "outputs of {num_rows} rows");
         let first_task = num_tasks;
         num_tasks += num_rows.div_ceil(TASK_ROWS);
-        (first_task, p.weight, p.bias.map_or(&[][..], Weight::vector), Disjoint::new(p.out), p.write)
+        (first_task, p.weight, (p.scale, p.bias.map_or(&[][..], Weight::vector)), Disjoint::new(p.out), p.write)
     });
     compute.pool.run(num_tasks, |task, scratch| {
-        let (first_task, weight, bias, out, write) =
+        let (first_task, weight, (scale, bias), out, write) =
             products.iter().rfind(|(first, ..)| *first <= task).expect("the first product starts at task 0");
         let num_rows = weight.num_rows();
         let start = (task - first_task) * TASK_ROWS;
@@ -93,7 +95,7 @@ pub(crate) fn matmul<const N: usize>(
             scratch.panel.load(isa, weight.layout(precision), weight.rows(&model.gguf, rows));
             scratch.panel.multiply(isa, x, 0..x.num_tokens(), |row, token, value| {
                 let row = first + row;
-                let value = value + bias.get(row).copied().unwrap_or(0.0);
+                let value = scale * value + bias.get(row).copied().unwrap_or(0.0);
                 // SAFETY: a row belongs to one task of one product, which writes each token's element once.
                 let out = unsafe { out.element(token * num_rows + row) };
                 match write {
@@ -105,18 +107,25 @@ pub(crate) fn matmul<const N: usize>(
     });
 }
 
-/// A matrix of each group, with biases `[num_matrices, rows]`, and where its product goes.
+/// A matrix of each group, with scales `[num_matrices]` and biases `[num_matrices, rows]`, and where its product goes.
 pub(crate) struct GroupedProduct<'a> {
     pub(crate) weight: Matrices<'a>,
+    pub(crate) scale: Option<&'a Weight>,
     pub(crate) bias: Option<&'a Weight>,
     /// `[rows of x, rows]`.
     pub(crate) out: &'a mut [f32],
 }
 
 impl<'a> GroupedProduct<'a> {
-    /// The product of experts' matrices with their biases.
+    /// The product of matrices alone.
+    pub(crate) fn plain(weight: Matrices<'a>, out: &'a mut [f32]) -> Self {
+        Self { weight, scale: None, bias: None, out }
+    }
+
+    /// The product of experts' matrices with their scales and biases.
     pub(crate) fn of(linear: &'a model::ExpertLinear<Weight>, out: &'a mut [f32]) -> Self {
-        Self { weight: Matrices::of(&linear.weight), bias: linear.bias.as_ref(), out }
+        let weight = Matrices::of(&linear.weight);
+        Self { weight, scale: linear.scale.as_ref(), bias: linear.bias.as_ref(), out }
     }
 }
 
@@ -141,13 +150,15 @@ pub(crate) fn grouped<const N: usize>(
     let products = products.map(|product| {
         assert_eq!(product.out.len(), x.num_tokens() * num_rows, "outputs of {num_rows} rows");
         assert_eq!(product.weight.num_rows(), num_rows, "matrices of as many rows");
-        (product.weight, product.bias.map_or(&[][..], Weight::vector), Disjoint::new(product.out))
+        let [scales, biases] = [product.scale, product.bias].map(|vector| vector.map_or(&[][..], Weight::vector));
+        (product.weight, (scales, biases), Disjoint::new(product.out))
     });
     let num_tiles = num_rows.div_ceil(TASK_ROWS);
     compute.pool.run(num_tiles * groups.len() * N, |task, scratch| {
-        let (weight, bias, out) = &products[task % N];
+        let (weight, (scales, biases), out) = &products[task % N];
         let (matrix, pairs) = &groups[task / N / num_tiles];
-        let bias = if bias.is_empty() { &[] } else { &bias[matrix * num_rows..][..num_rows] };
+        let scale = scales.get(*matrix).copied().unwrap_or(1.0);
+        let bias = if biases.is_empty() { &[] } else { &biases[matrix * num_rows..][..num_rows] };
         let (weight, first_row) = weight.at(*matrix);
         let start = task / N % num_tiles * TASK_ROWS;
         let panel_rows = if pairs.len() <= 4 { FEW_ROWS } else { MANY_ROWS };
@@ -158,7 +169,7 @@ pub(crate) fn grouped<const N: usize>(
             scratch.panel.load(isa, weight.layout(precision), rows(first..(first + panel_rows).min(end)));
             scratch.panel.multiply(isa, x, pairs.clone(), |row, pair, value| {
                 let row = first + row;
-                let value = value + bias.get(row).copied().unwrap_or(0.0);
+                let value = scale * value + bias.get(row).copied().unwrap_or(0.0);
                 // SAFETY: a row of a pair belongs to one task, which writes it once.
                 *unsafe { out.element(pair * num_rows + row) } = value;
             });

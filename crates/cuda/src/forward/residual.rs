@@ -139,7 +139,7 @@ impl Step<'_> {
         match weights {
             FfnWeights::Gated(ffn) => self.hidden_inputs(&[&ffn.gate, &ffn.up]),
             FfnWeights::Plain(ffn) => self.hidden_inputs(&[&ffn.up]),
-            FfnWeights::Moe(_) => self.expert_inputs(),
+            FfnWeights::Moe(_) | FfnWeights::GatedAndMoe(_) => self.expert_inputs(),
         }
     }
 

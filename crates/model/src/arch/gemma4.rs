@@ -1,12 +1,12 @@
-//! `gemma4` (text, without experts): layers of two kinds, with a window and small heads or with the full context and large
+//! `gemma4` (text): layers of two kinds, with a window and small heads or with the full context and large
 //! heads; normed values; the last layers read keys and values of earlier ones; each layer gets a vector of its own of each
-//! token.
+//! token. With experts, each layer has them beside its gated block.
 
 use gguf::{Gguf, GgufError};
 
-use super::{base, window};
+use super::{base, experts::experts, window};
 use crate::{
-    Activation, Attention, DecoderSpec, Ffn, LayerSpec, Mask, ModelError, Norm, QkNorm, Residual, Rope, RopeStyle,
+    Activation, Attention, DecoderSpec, Ffn, LayerSpec, Mask, ModelError, Moe, Norm, QkNorm, Residual, Rope, RopeStyle,
     Values, keys::Keys, rope,
 };
 
@@ -16,13 +16,6 @@ const LOCAL_THETA: f32 = 10_000.0;
 const FULL_EVERY: usize = 6;
 
 pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf) -> Result<DecoderSpec, ModelError> {
-    if let Some(count) = keys.uint("expert_count")?.filter(|&count| count > 0) {
-        return Err(ModelError::Unsupported {
-            key: keys.key("expert_count"),
-            found: count.to_string(),
-            supported: "0: models without experts".to_owned(),
-        });
-    }
     let num_layers = keys.require_size("block_count", base::MAX_LAYERS)?;
     let kinds = Kinds::read(keys, gguf, num_layers)?;
     let layers = (0..num_layers).map(|idx| kinds.layer(idx)).collect();
@@ -46,6 +39,7 @@ struct Kinds {
     num_heads: usize,
     kv_heads: Vec<usize>,
     ffn_sizes: Vec<usize>,
+    moe: Option<Moe>,
     sliding: Vec<bool>,
     window: usize,
     /// Head sizes and rotations of layers with the full context and with a window.
@@ -78,6 +72,13 @@ impl Kinds {
             num_heads,
             kv_heads,
             ffn_sizes: layer_sizes("feed_forward_length")?,
+            moe: match keys.uint("expert_count")? {
+                None | Some(0) => None,
+                Some(_) => {
+                    let moe = experts(keys, size("expert_feed_forward_length")?)?;
+                    Some(Moe { activation: Activation::GeluTanh, ..moe })
+                }
+            },
             sliding: window::sliding_layers(keys, num_layers, FULL_EVERY)?,
             window: keys.require_size("attention.sliding_window", usize::MAX)?,
             heads: [(full_dim, full), (local_dim, local)],
@@ -111,7 +112,11 @@ impl Kinds {
             kv_source: if idx < self.num_own { None } else { self.source(idx) },
             ..Attention::plain(self.num_heads, self.kv_heads[idx], *head_dim, rope.clone())
         };
-        let ffn = Ffn::Gated { size: self.ffn_sizes[idx], activation: Activation::GeluTanh };
+        let size = self.ffn_sizes[idx];
+        let ffn = match self.moe {
+            None => Ffn::Gated { size, activation: Activation::GeluTanh },
+            Some(moe) => Ffn::GatedAndMoe { size, moe },
+        };
         LayerSpec { attention, ffn, residual: Residual::SandwichNorm }
     }
 }

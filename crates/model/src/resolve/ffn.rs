@@ -2,10 +2,10 @@
 
 use gguf::TensorInfo;
 
-use super::{Finder, flat};
+use super::{Finder, flat, slice};
 use crate::{
-    ExpertLinear, Ffn, FfnWeights, GatedWeights, ModelError, Moe, MoeWeights, PlainWeights, SharedExpert, SharedWeight,
-    Stacked,
+    ExpertLinear, Ffn, FfnWeights, GatedAndMoeWeights, GatedWeights, Linear, ModelError, Moe, MoeWeights, PlainWeights,
+    SharedExpert, SharedWeight, Stacked,
 };
 
 impl Finder<'_> {
@@ -18,6 +18,17 @@ impl Finder<'_> {
                 down: self.linear(&format!("blk.{idx}.ffn_down"), hidden, *size)?,
             })),
             Ffn::Moe(moe) => Ok(FfnWeights::Moe(Box::new(self.moe(idx, moe)?))),
+            Ffn::GatedAndMoe { size, moe } => {
+                let name = |suffix: &str| format!("blk.{idx}.{suffix}");
+                Ok(FfnWeights::GatedAndMoe(Box::new(GatedAndMoeWeights {
+                    gated: self.gated(idx, "", *size)?,
+                    gated_norm: self.norm(&name("post_ffw_norm_1"))?,
+                    router_norm: self.require(&name("ffn_gate_inp.scale"), &[hidden])?,
+                    experts_input_norm: self.norm(&name("pre_ffw_norm_2"))?,
+                    moe: self.moe(idx, moe)?,
+                    experts_norm: self.norm(&name("post_ffw_norm_2"))?,
+                })))
+            }
         }
     }
 
@@ -49,14 +60,41 @@ impl Finder<'_> {
             }
             None => None,
         };
+        let router = Linear {
+            weight: self.require(&name("ffn_gate_inp.weight"), &[hidden, num_experts])?,
+            scale: None,
+            bias: self.optional(&name("ffn_gate_inp.bias"), &[num_experts])?,
+        };
+        let [gate, up] = self.expert_gates(idx, [hidden, size, num_experts])?;
         Ok(MoeWeights {
-            router: self.linear(&name("ffn_gate_inp"), num_experts, hidden)?,
+            router,
             selection_bias: self.optional(&name("exp_probs_b.bias"), &[num_experts])?,
-            gate: self.experts(idx, "ffn_gate", [hidden, size, num_experts])?,
-            up: self.experts(idx, "ffn_up", [hidden, size, num_experts])?,
+            gate,
+            up,
             down: self.experts(idx, "ffn_down", [size, hidden, num_experts])?,
             shared,
         })
+    }
+
+    /// The matrices gate and up of each expert; those of an expert may lie one behind the other.
+    fn expert_gates(
+        &mut self,
+        idx: usize,
+        [columns, rows, num_experts]: [usize; 3],
+    ) -> Result<[ExpertLinear<TensorInfo>; 2], ModelError> {
+        let name = format!("blk.{idx}.ffn_gate_up_exps");
+        if !self.has(&format!("{name}.weight")) {
+            let shape = [columns, rows, num_experts];
+            return Ok([self.experts(idx, "ffn_gate", shape)?, self.experts(idx, "ffn_up", shape)?]);
+        }
+        let weight = self.require(&format!("{name}.weight"), &[columns, 2 * rows, num_experts])?;
+        let scale = self.scale(&name, num_experts)?;
+        let part = |part: usize| -> Result<_, ModelError> {
+            let starts = (0..num_experts).map(|expert| (2 * expert + part) * rows);
+            let each = starts.map(|start| slice(&weight, start..start + rows)).collect::<Result<_, _>>()?;
+            Ok(ExpertLinear { weight: Stacked::Each(each), scale: scale.clone(), bias: None })
+        };
+        Ok([part(0)?, part(1)?])
     }
 
     /// A matrix of each expert: one tensor, or, in older files, one each.
@@ -74,6 +112,6 @@ impl Finder<'_> {
             Stacked::One(self.require(&name("_exps.weight"), &[columns, rows, num_experts])?)
         };
         let bias = self.optional(&name("_exps.bias"), &[rows, num_experts])?;
-        Ok(ExpertLinear { weight, bias: bias.map(flat) })
+        Ok(ExpertLinear { weight, scale: self.scale(&name("_exps"), num_experts)?, bias: bias.map(flat) })
     }
 }

@@ -1,9 +1,9 @@
 //! Turns tensors of one kind into another.
 
 use super::{
-    AttentionWeights, DecoderWeights, ExpertLinear, FfnWeights, GatedWeights, HeadWeights, LatentKeys, LatentWeights,
-    LayerWeights, Linear, MoeWeights, NormWeights, PerLayerBlock, PerLayerInputs, PlainWeights, QueryWeights,
-    RopeFactors, SharedExpert, Stacked,
+    AttentionWeights, DecoderWeights, ExpertLinear, FfnWeights, GatedAndMoeWeights, GatedWeights, HeadWeights,
+    LatentKeys, LatentWeights, LayerWeights, Linear, MoeWeights, NormWeights, PerLayerBlock, PerLayerInputs,
+    PlainWeights, QueryWeights, RopeFactors, SharedExpert, Stacked,
 };
 
 impl<T> DecoderWeights<T> {
@@ -25,6 +25,7 @@ impl<T> DecoderWeights<T> {
             token_embd_norm: self.token_embd_norm.map(|n| n.try_map(f)).transpose()?,
             output_norm: self.output_norm.map(|n| n.try_map(f)).transpose()?,
             output: self.output.map(&mut *f).transpose()?,
+            output_scale: self.output_scale.map(&mut *f).transpose()?,
             rope_factors: match self.rope_factors {
                 RopeFactors::None => RopeFactors::None,
                 RopeFactors::All(factors) => RopeFactors::All(f(factors)?),
@@ -122,6 +123,14 @@ impl<T> FfnWeights<T> {
                 FfnWeights::Plain(PlainWeights { up: plain.up.try_map(f)?, down: plain.down.try_map(f)? })
             }
             Self::Moe(moe) => FfnWeights::Moe(Box::new(moe.try_map(f)?)),
+            Self::GatedAndMoe(both) => FfnWeights::GatedAndMoe(Box::new(GatedAndMoeWeights {
+                gated: both.gated.try_map(f)?,
+                gated_norm: both.gated_norm.try_map(f)?,
+                router_norm: f(both.router_norm)?,
+                experts_input_norm: both.experts_input_norm.try_map(f)?,
+                moe: both.moe.try_map(f)?,
+                experts_norm: both.experts_norm.try_map(f)?,
+            })),
         })
     }
 }
@@ -152,12 +161,20 @@ impl<T> MoeWeights<T> {
 
 impl<T> ExpertLinear<T> {
     fn try_map<U, E>(self, f: &mut impl FnMut(T) -> Result<U, E>) -> Result<ExpertLinear<U>, E> {
-        Ok(ExpertLinear { weight: self.weight.try_map(f)?, bias: self.bias.map(&mut *f).transpose()? })
+        Ok(ExpertLinear {
+            weight: self.weight.try_map(f)?,
+            scale: self.scale.map(&mut *f).transpose()?,
+            bias: self.bias.map(&mut *f).transpose()?,
+        })
     }
 }
 
 impl<T> Linear<T> {
     fn try_map<U, E>(self, f: &mut impl FnMut(T) -> Result<U, E>) -> Result<Linear<U>, E> {
-        Ok(Linear { weight: f(self.weight)?, bias: self.bias.map(&mut *f).transpose()? })
+        Ok(Linear {
+            weight: f(self.weight)?,
+            scale: self.scale.map(&mut *f).transpose()?,
+            bias: self.bias.map(&mut *f).transpose()?,
+        })
     }
 }

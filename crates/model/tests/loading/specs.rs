@@ -1,9 +1,9 @@
 //! What each architecture's metadata means.
 
-use gguf::{Array, Value};
+use gguf::{Array, TensorInfo, Value};
 use model::{
-    Activation, ExpertGroups, Ffn, GroupScore, Head, Latent, Mask, Moe, Pooling, QkNorm, Residual, RopeScaling,
-    RopeStyle, Scoring, Shared, SharedWeight, supported_architectures,
+    Activation, AttentionWeights, ExpertGroups, ExpertLinear, Ffn, FfnWeights, GroupScore, Head, Latent, Mask, Moe,
+    Pooling, QkNorm, Residual, RopeScaling, RopeStyle, Scoring, Shared, SharedWeight, Stacked, supported_architectures,
 };
 
 use crate::{
@@ -25,7 +25,10 @@ fn every_architecture_loads() {
         assert_eq!((attention.scale, attention.softcap), (if arch == "gemma4" { 1.0 } else { 0.5 }, None));
         assert_eq!(attention.rope.dim, if parts(arch).contains(&Part::Positions) { 0 } else { HEAD_DIM });
         assert_eq!(spec.kv_elements_per_token(), 2 * HEAD_DIM * NUM_LAYERS);
-        let (Ffn::Gated { size, .. } | Ffn::Plain { size, .. } | Ffn::Moe(Moe { size, .. })) = spec.layers[0].ffn;
+        let (Ffn::Gated { size, .. }
+        | Ffn::Plain { size, .. }
+        | Ffn::Moe(Moe { size, .. })
+        | Ffn::GatedAndMoe { size, .. }) = spec.layers[0].ffn;
         assert_eq!(size, if parts(arch).contains(&Part::Experts) { EXPERTS[2] } else { FFN });
     }
 }
@@ -58,7 +61,8 @@ fn architectures_differ_in_rotation_norms_and_activation() {
         let layer = load(&Small::new(arch)).unwrap().layers.remove(0);
         let (Ffn::Gated { activation: found, .. }
         | Ffn::Plain { activation: found, .. }
-        | Ffn::Moe(Moe { activation: found, .. })) = layer.ffn;
+        | Ffn::Moe(Moe { activation: found, .. })
+        | Ffn::GatedAndMoe { moe: Moe { activation: found, .. }, .. }) = layer.ffn;
         assert_eq!((layer.attention.rope.style, found), (style, activation), "{arch}");
         assert_eq!((layer.attention.qk_norm, layer.residual), (qk_norm, residual), "{arch}");
     }
@@ -253,7 +257,7 @@ fn gemma4_has_layers_of_two_kinds_and_shares_keys() {
     for (key, value, expect) in [
         ("attention.shared_kv_layers", 5, "`gemma4.attention.shared_kv_layers` is 5; expected fewer: layer 1 has no"),
         ("attention.key_length_swa", 3, "`gemma4.attention.key_length_swa` is 3; expected an even number"),
-        ("expert_count", 8, "`gemma4.expert_count` is 8, which is not supported yet"),
+        ("expert_count", 8, "metadata key `gemma4.expert_feed_forward_length` is missing"),
     ] {
         check(&six.clone().uint(key, value), expect);
     }
@@ -266,6 +270,64 @@ fn gemma4_has_layers_of_two_kinds_and_shares_keys() {
         &six.with("attention.head_count_kv", sizes(&[1, 1, 1, 3, 1, 1])),
         "is 3; expected a divisor of the 2 query heads",
     );
+}
+
+#[test]
+fn gemma4_has_experts_beside_its_gated_blocks() {
+    let [count, used, size, _] = EXPERTS;
+    let mut model = Small::new("gemma4").uint("expert_count", count as u64).uint("expert_used_count", used as u64);
+    model = model.uint("expert_feed_forward_length", size as u64);
+    check(&model, "tensor `blk.0.post_ffw_norm_1.weight` is missing");
+    for layer in 0..NUM_LAYERS {
+        let name = |suffix: &str| format!("blk.{layer}.{suffix}");
+        for norm in ["post_ffw_norm_1.weight", "pre_ffw_norm_2.weight", "post_ffw_norm_2.weight", "ffn_gate_inp.scale"]
+        {
+            model = model.tensor(&name(norm), &[HIDDEN]);
+        }
+        model = model.tensor(&name("ffn_gate_inp.weight"), &[HIDDEN, count]);
+        model = model.tensor(&name("ffn_gate_up_exps.weight"), &[HIDDEN, 2 * size, count]);
+        model = model.tensor(&name("ffn_down_exps.weight"), &[size, HIDDEN, count]);
+        model = model.tensor(&name("ffn_down_exps.scale"), &[count]);
+    }
+    let moe = Moe { activation: Activation::GeluTanh, ..Moe::plain((used, count), size) };
+    assert_eq!(load(&model).unwrap().layers[1].ffn, Ffn::GatedAndMoe { size: FFN, moe });
+    // Gate and up of an expert lie one behind the other.
+    let gguf = model.build();
+    let weights = model::resolve_weights(&model::decoder_spec(&gguf).unwrap(), &gguf).unwrap();
+    let FfnWeights::GatedAndMoe(both) = &weights.layers[0].ffn else { panic!("{weights:?}") };
+    let offsets = |linear: &ExpertLinear<TensorInfo>| match &linear.weight {
+        Stacked::Each(each) => each.iter().map(|tensor| gguf.data(tensor).as_ptr().addr()).collect::<Vec<_>>(),
+        Stacked::One(_) => panic!("{linear:?}"),
+    };
+    let (gate, up) = (offsets(&both.moe.gate), offsets(&both.moe.up));
+    let matrix = 4 * size * HIDDEN;
+    for expert in 0..count {
+        assert_eq!((gate[expert] - gate[0], up[expert] - gate[0]), (2 * expert * matrix, (2 * expert + 1) * matrix));
+    }
+    let scale = model.clone().tensor("blk.0.ffn_down_exps.scale", &[count + 1]);
+    check(&scale, "tensor `blk.0.ffn_down_exps.scale` has shape [4], expected [3]");
+}
+
+#[test]
+fn matrices_may_have_scales() {
+    let one = Small::new("llama").tensor("blk.1.ffn_up.scale", &[1]).tensor("output.scale", &[1]);
+    // What hardware with 4-bit inputs wants is passed over.
+    check(&one.clone().tensor("blk.1.ffn_up.input_scale", &[1]), "ok");
+    let gguf = one.build();
+    let weights = model::resolve_weights(&model::decoder_spec(&gguf).unwrap(), &gguf).unwrap();
+    let scales = weights.layers.iter().map(|layer| match &layer.ffn {
+        FfnWeights::Gated(gated) => [&gated.gate.scale, &gated.up.scale].map(Option::is_some),
+        other => panic!("{other:?}"),
+    });
+    assert!(scales.eq([[false, false], [false, true]]) && weights.output_scale.is_some());
+    check(&one.tensor("blk.0.attn_q.scale", &[2]), "tensor `blk.0.attn_q.scale` has shape [2], expected [1]");
+    let fused = Small::new("phi3").tensor("blk.0.attn_qkv.scale", &[1]).build();
+    let weights = model::resolve_weights(&model::decoder_spec(&fused).unwrap(), &fused).unwrap();
+    let AttentionWeights::Heads(heads) = &weights.layers[0].attention else { panic!("{weights:?}") };
+    assert!([&heads.q, &heads.k, &heads.v].iter().all(|linear| linear.scale.is_some()), "{heads:?}");
+    let experts = Small::new("qwen3moe").tensor("blk.0.ffn_gate_exps.scale", &[EXPERTS[0]]);
+    check(&experts, "ok");
+    check(&experts.tensor("blk.1.ffn_gate_exps.scale", &[1]), "has shape [1], expected [3]");
 }
 
 #[test]
