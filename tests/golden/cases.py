@@ -34,8 +34,11 @@ def permute(weight, heads):
 class Case:
     """A model whose tensors have the converter's plain names."""
 
-    def __init__(self, name, arch, model_class, config, **keys):
+    def __init__(self, name, arch, model_class, config, quantized=None, rounded=None, **keys):
         self.name, self.arch, self.model_class, self.config, self.keys = name, arch, model_class, config, keys
+        self.quantized = quantized and gguf.GGMLQuantizationType[quantized]
+        # The largest integer that inputs may be rounded to without other experts being chosen, where that is asked for.
+        self.rounded = 127 if quantized else rounded
         self.model_arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == arch)
 
     def model(self):
@@ -112,10 +115,6 @@ class Moe(Case):
             yield f"={block(name)}.ffn_gate_inp.weight", tensor
         else:
             yield from super().tensor(name, tensor, config)
-
-
-class GraniteMoe(Moe, Permuted):
-    """The same with rotations of neighbours."""
 
 
 def block(name):
@@ -210,6 +209,35 @@ class Llama4(Case):
             yield name, tensor
 
 
+class RopeFactors(Case):
+    """The file has the divisors of Llama 3's frequencies as a tensor, as the converter computes them."""
+
+    def tensors(self, state, config):
+        yield from super().tensors(state, config)
+        rope, head_dim = config.rope_parameters, config.hidden_size // config.num_attention_heads
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        original = rope["original_max_position_embeddings"]
+        frequencies = 1.0 / rope["rope_theta"] ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+        factors = []
+        for wavelength in 2 * torch.pi / frequencies:
+            if wavelength < original / high:
+                factors.append(1.0)
+            elif wavelength > original / low:
+                factors.append(rope["factor"])
+            else:
+                smooth = (original / wavelength - low) / (high - low)
+                factors.append(1 / ((1 - smooth) / rope["factor"] + smooth))
+        yield "=rope_freqs.weight", torch.tensor(factors)
+
+
+class Llama3(RopeFactors, Permuted):
+    """The same with rotations of neighbours."""
+
+
+class MoePermuted(Moe, Permuted):
+    """Experts and rotations of neighbours."""
+
+
 class LongPhi3(Case):
     """The file has the divisors of the frequencies as tensors."""
 
@@ -227,16 +255,30 @@ class Gemma4(Case):
         own = config.num_hidden_layers - config.num_kv_shared_layers
         wide = 2 if config.use_double_wide_mlp else 1
         self.keys["attention.head_count_kv"] = [layer.num_key_value_heads for layer in layers]
-        self.keys["feed_forward_length"] = [FFN if i < own else wide * FFN for i in range(len(layers))]
+        self.keys["feed_forward_length"] = [config.intermediate_size * (1 if i < own else wide) for i in range(len(layers))]
         sliding = [kind == "sliding_attention" for kind in config.layer_types]
         self.keys["attention.sliding_window_pattern"] = sliding
         super().write_keys(writer, config)
 
     def tensors(self, state, config):
         for name, tensor in state.items():
-            yield f"={block(name)}.layer_output_scale.weight" if name.endswith("layer_scalar") else name, tensor
+            file_name = next((file for end, file in GEMMA4_NAMES.items() if name.endswith(end)), None)
+            yield f"={block(name)}.{file_name}" if file_name else name, tensor
         rotated = FULL_HEAD // 8
         yield "=rope_freqs.weight", torch.tensor([1.0] * rotated + [1e30] * (FULL_HEAD // 2 - rotated))
+
+
+GEMMA4_NAMES = {
+    "layer_scalar": "layer_output_scale.weight",
+    "router.scale": "ffn_gate_inp.scale",
+    "router.proj.weight": "ffn_gate_inp.weight",
+    "router.per_expert_scale": "ffn_down_exps.scale",
+    "experts.gate_up_proj": "ffn_gate_up_exps.weight",
+    "experts.down_proj": "ffn_down_exps.weight",
+    "post_feedforward_layernorm_1.weight": "post_ffw_norm_1.weight",
+    "pre_feedforward_layernorm_2.weight": "pre_ffw_norm_2.weight",
+    "post_feedforward_layernorm_2.weight": "post_ffw_norm_2.weight",
+}
 
 
 def config(kind, **changes):
@@ -255,6 +297,8 @@ GEMMA4 = dict(
     sliding_window=16,
     final_logit_softcapping=9.0,
 )
+GEMMA4_WIDE = dict(GEMMA4, num_hidden_layers=2, layer_types=["sliding_attention", "full_attention"],
+                   intermediate_size=64)
 GEMMA4_KEYS = dict(
     attention__key_length=FULL_HEAD,
     attention__value_length=FULL_HEAD,
@@ -269,6 +313,8 @@ GEMMA4_KEYS = dict(
 )
 MOE = dict(expert_count=6, expert_used_count=2, expert_feed_forward_length=24)
 YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32, beta_fast=32.0, beta_slow=1.0)
+LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+              original_max_position_embeddings=32)
 YARN_KEYS = dict(
     rope__scaling__type="yarn",
     rope__scaling__factor=4.0,
@@ -277,6 +323,10 @@ YARN_KEYS = dict(
     rope__scaling__yarn_beta_slow=1.0,
 )
 LATENT = dict(kv_lora_rank=20, qk_rope_head_dim=8, qk_nope_head_dim=12, v_head_dim=16, first_k_dense_replace=1)
+LATENT_WIDE = dict(kv_lora_rank=32, qk_rope_head_dim=8, qk_nope_head_dim=32, v_head_dim=16, first_k_dense_replace=1)
+LATENT_WIDE_KEYS = dict(attention__q_lora_rank=32, attention__kv_lora_rank=32, attention__key_length=40,
+                        attention__value_length=32, attention__key_length_mla=40, attention__value_length_mla=16,
+                        rope__dimension_count=8)
 DEEPSEEK_MOE = dict(n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=2, moe_intermediate_size=24)
 FACTORS = dict(long_factor=[1.0, 1.5, 2.5, 4.0], short_factor=[1.0, 1.1, 1.2, 1.3])
 
@@ -291,11 +341,32 @@ ALL = [
            config(tf.Gemma4TextConfig, hidden_size_per_layer_input=0, attention_k_eq_v=True,
                   num_global_key_value_heads=1, **GEMMA4),
            attention__shared_kv_layers=0, embedding_length_per_layer_input=0, **GEMMA4_KEYS),
+    Gemma4("gemma4_moe", "gemma4", tf.Gemma4ForCausalLM,
+           config(tf.Gemma4TextConfig, hidden_size_per_layer_input=0, enable_moe_block=True, num_experts=6,
+                  top_k_experts=2, moe_intermediate_size=24, **GEMMA4), rounded=2047,
+           attention__shared_kv_layers=0, embedding_length_per_layer_input=0, **MOE, **GEMMA4_KEYS),
+    Permuted("llama_linear", "llama", tf.LlamaForCausalLM,
+             config(tf.LlamaConfig, rope_parameters=rope(rope_type="linear", factor=4.0)),
+             rope__scaling__type="linear", rope__scaling__factor=4.0, rope__scaling__original_context_length=32),
+    Llama3("llama3_rope", "llama", tf.LlamaForCausalLM, config(tf.LlamaConfig, rope_parameters=rope(500.0, **LLAMA3))),
+    MoePermuted("mixtral", "llama", tf.MixtralForCausalLM,
+                config(tf.MixtralConfig, intermediate_size=24, num_local_experts=6, num_experts_per_tok=2),
+                rounded=2047, expert_count=6, expert_used_count=2),
+    Moe("qwen2moe", "qwen2moe", tf.Qwen2MoeForCausalLM,
+        config(tf.Qwen2MoeConfig, moe_intermediate_size=24, shared_expert_intermediate_size=40, num_experts=6,
+               num_experts_per_tok=2, norm_topk_prob=False), rounded=2047, **MOE, expert_shared_feed_forward_length=40),
+    RopeFactors("exaone", "exaone", tf.LlamaForCausalLM, config(tf.LlamaConfig, rope_parameters=rope(500.0, **LLAMA3))),
+    LongPhi3("phi4_mini", "phi3", tf.Phi3ForCausalLM,
+             config(tf.Phi3Config, original_max_position_embeddings=4, hidden_size=64,
+                    rope_parameters=rope(rope_type="longrope", original_max_position_embeddings=4,
+                                         partial_rotary_factor=0.5, **FACTORS)),
+             rope__dimension_count=8, rope__scaling__original_context_length=4,
+             rope__scaling__attn_factor=(1 + 5 / 2) ** 0.5),
     LongPhi3("phi3_long", "phi3", tf.Phi3ForCausalLM,
              config(tf.Phi3Config, original_max_position_embeddings=4,
                     rope_parameters=rope(rope_type="longrope", original_max_position_embeddings=4, **FACTORS)),
              rope__scaling__original_context_length=4, rope__scaling__attn_factor=(1 + 5 / 2) ** 0.5),
-    GraniteMoe("granitemoe", "granitemoe", tf.GraniteMoeForCausalLM,
+    MoePermuted("granitemoe", "granitemoe", tf.GraniteMoeForCausalLM,
                config(tf.GraniteMoeConfig, num_local_experts=6, num_experts_per_tok=2, intermediate_size=24,
                       embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.3, logits_scaling=0.7),
                attention__scale=0.3, embedding_scale=3.0, residual_scale=0.4, logit_scale=0.7, **MOE),
@@ -379,5 +450,38 @@ ALL = [
                   floor_scale=8, attn_scale=0.3, use_qk_norm=True),
            interleave_moe_layer_step=2, attention__sliding_window=16, attention__temperature_length=8,
            attention__temperature_scale=0.3, **{**MOE, "expert_used_count": 1}),
+    Case("qwen3_nvfp4", "qwen3", tf.Qwen3ForCausalLM,
+         config(tf.Qwen3Config, hidden_size=64, intermediate_size=128, head_dim=16), quantized="NVFP4",
+         attention__key_length=16, attention__value_length=16),
+    Moe("qwen3moe_nvfp4", "qwen3moe", tf.Qwen3MoeForCausalLM,
+        config(tf.Qwen3MoeConfig, hidden_size=64, head_dim=16, num_experts=6, num_experts_per_tok=2,
+               moe_intermediate_size=64, norm_topk_prob=True), quantized="NVFP4",
+        attention__key_length=16, attention__value_length=16, **{**MOE, "expert_feed_forward_length": 64}),
+    Gemma4("gemma4_moe_q8_0", "gemma4", tf.Gemma4ForCausalLM,
+           config(tf.Gemma4TextConfig, hidden_size_per_layer_input=0, enable_moe_block=True, num_experts=6,
+                  top_k_experts=2, moe_intermediate_size=32, **GEMMA4_WIDE), quantized="Q8_0",
+           attention__shared_kv_layers=0, embedding_length_per_layer_input=0,
+           **{**MOE, **GEMMA4_KEYS, "expert_feed_forward_length": 32}),
+    DeepSeek("mla_q8_0", "deepseek2", tf.DeepseekV3ForCausalLM,
+             config(tf.DeepseekV3Config, intermediate_size=64, num_key_value_heads=4, q_lora_rank=32,
+                    rope_interleave=True, rope_parameters=rope(), **{**LATENT_WIDE, "first_k_dense_replace": 2}),
+             quantized="Q8_0", kv_heads=1, leading_dense_block_count=2, **LATENT_WIDE_KEYS),
+    DeepSeek("deepseek3_q8_0", "deepseek2", tf.DeepseekV3ForCausalLM,
+             config(tf.DeepseekV3Config, intermediate_size=64, num_key_value_heads=4, q_lora_rank=32, n_group=4,
+                    topk_group=2, norm_topk_prob=True, routed_scaling_factor=1.5, rope_interleave=True,
+                    rope_parameters=rope(), n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=1,
+                    moe_intermediate_size=32, **LATENT_WIDE),
+             quantized="Q8_0", kv_heads=1, leading_dense_block_count=1, expert_count=8, expert_used_count=3,
+             expert_shared_count=1, expert_feed_forward_length=32, expert_group_count=4, expert_group_used_count=2,
+             expert_weights_norm=True, expert_weights_scale=1.5, expert_gating_func=2, **LATENT_WIDE_KEYS),
+    Llama4("llama4_q8_0", "llama4", tf.Llama4ForCausalLM,
+           config(tf.Llama4TextConfig, num_hidden_layers=4, head_dim=8, intermediate_size=32, intermediate_size_mlp=64,
+                  num_local_experts=6, num_experts_per_tok=1, interleave_moe_layer_step=2, attention_chunk_size=16,
+                  floor_scale=8, attn_scale=0.3, use_qk_norm=True), quantized="Q8_0",
+           interleave_moe_layer_step=2, attention__sliding_window=16, attention__temperature_length=8,
+           attention__temperature_scale=0.3, expert_count=6, expert_used_count=1, expert_feed_forward_length=32),
+    Moe("olmoe_q4_0", "olmoe", tf.OlmoeForCausalLM,
+        config(tf.OlmoeConfig, intermediate_size=32, num_experts=6, num_experts_per_tok=2), quantized="Q4_0",
+        expert_count=6, expert_used_count=2),
 ]
 CASES = {case.name: case for case in ALL}

@@ -135,7 +135,13 @@ golden_tests! { check_logits_alone:
     gemma4_dense("gemma4_dense");
     phi3_long("phi3_long");
     granitemoe("granitemoe");
+    llama_linear("llama_linear");
+    llama3_rope("llama3_rope");
     llama_yarn("llama_yarn");
+    mixtral("mixtral");
+    qwen2moe("qwen2moe");
+    exaone("exaone");
+    phi4_mini("phi4_mini");
     olmo2("olmo2");
     olmo3("olmo3");
     stablelm("stablelm");

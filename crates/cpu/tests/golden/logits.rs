@@ -115,7 +115,14 @@ golden_tests! { check_exact_alone:
     gemma4_dense("gemma4_dense", "gemma4_dense");
     phi3_long("phi3_long", "phi3_long");
     granitemoe("granitemoe", "granitemoe");
+    gemma4_moe("gemma4_moe", "gemma4_moe");
+    llama_linear("llama_linear", "llama_linear");
+    llama3_rope("llama3_rope", "llama3_rope");
     llama_yarn("llama_yarn", "llama_yarn");
+    mixtral("mixtral", "mixtral");
+    qwen2moe("qwen2moe", "qwen2moe");
+    exaone("exaone", "exaone");
+    phi4_mini("phi4_mini", "phi4_mini");
     olmo2("olmo2", "olmo2");
     olmo3("olmo3", "olmo3");
     stablelm("stablelm", "stablelm");
@@ -151,4 +158,11 @@ golden_tests! { check_quantized_model:
     iq3_xxs("quantized/qwen3.iq3_xxs");
     iq4_xs("quantized/qwen3.iq4_xs");
     moe_q4_k_m("quantized/qwen3moe.q4_k_m");
+    nvfp4("qwen3_nvfp4");
+    moe_nvfp4("qwen3moe_nvfp4");
+    gemma4_moe_q8_0("gemma4_moe_q8_0");
+    mla_q8_0("mla_q8_0");
+    deepseek3_q8_0("deepseek3_q8_0");
+    llama4_q8_0("llama4_q8_0");
+    olmoe_q4_0("olmoe_q4_0");
 }
