@@ -11,6 +11,7 @@ mod downloads;
 pub(crate) mod http;
 mod kernels;
 mod lifecycle;
+mod positions;
 mod quality;
 mod quantize;
 pub(crate) mod server;

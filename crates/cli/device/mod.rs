@@ -122,10 +122,11 @@ pub(crate) fn load(gguf: Arc<Gguf>, args: &DeviceArgs, wanted: &Wanted, bar: &Lo
         args.cache_type_k,
         args.cache_type_v
     );
+    let wanted = wanted.within(model::decoder_spec(&gguf)?.max_positions());
     match chosen(args)? {
-        Device::Cuda => cuda::load(&gguf, args, wanted, bar),
-        Device::Auto if ::cuda::Device::is_available() => cuda::load(&gguf, args, wanted, bar),
-        Device::Auto | Device::Cpu => cpu::load(gguf, args, wanted, bar),
+        Device::Cuda => cuda::load(&gguf, args, &wanted, bar),
+        Device::Auto if ::cuda::Device::is_available() => cuda::load(&gguf, args, &wanted, bar),
+        Device::Auto | Device::Cpu => cpu::load(gguf, args, &wanted, bar),
     }
 }
 

@@ -26,6 +26,22 @@ pub(crate) struct Pool {
 }
 
 impl Wanted {
+    /// The same, with no sequence longer than the model has positions for; says so where one was asked for.
+    pub(crate) fn within(self, max_positions: Option<usize>) -> Self {
+        match (max_positions, self.seq_tokens) {
+            (Some(most), Some(asked)) if asked > most => {
+                tracing::warn!(
+                    asked,
+                    most,
+                    "the model has learned a vector for each of {most} positions and cannot compute longer requests; \
+                     a request has {most} tokens at most, not {asked}"
+                );
+                Self { seq_tokens: Some(most), ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// The pool for a model that was trained for `train_tokens`, in a memory that holds `fit_blocks`.
     ///
     /// # Errors
@@ -58,6 +74,16 @@ mod tests {
         let tight = WANTED.pool(131_072, 100).unwrap();
         assert_eq!(tight, Pool { num_blocks: 100, max_model_len: 1600 });
         assert!(WANTED.pool(2048, 0).is_err());
+    }
+
+    #[test]
+    fn a_sequence_is_no_longer_than_the_positions() {
+        let wanted = Wanted { num_tokens: Some(4096), seq_tokens: Some(1024), ..WANTED };
+        assert_eq!(wanted.within(Some(128)), Wanted { seq_tokens: Some(128), ..wanted });
+        for most in [None, Some(1024), Some(2048)] {
+            assert_eq!(wanted.within(most), wanted);
+        }
+        assert_eq!(WANTED.within(Some(128)), WANTED);
     }
 
     #[test]
