@@ -13,6 +13,7 @@ struct MatmulSegment {
     unsigned out_stride;
     unsigned first_block;  // first block of threads (along x) that works on this matrix
     unsigned format;       // ID of the format, for kernels that take several
+    float scale;           // of the whole matrix
 };
 
 struct MatmulArgs {
@@ -36,10 +37,11 @@ static __device__ __forceinline__ const MatmulSegment& segment_of(const MatmulAr
     return args.segment[i];
 }
 
-// out[token][row] = sum + bias + residual.
+// out[token][row] = scale * sum + bias + residual.
 static __device__ __forceinline__ void store_output(const MatmulSegment& seg, unsigned token, unsigned row, float sum) {
     if (row >= seg.rows) return;
     size_t at = (size_t)token * seg.out_stride + row;
+    sum *= seg.scale;
     if (seg.bias) sum += seg.bias[row];
     if (seg.residual) sum += seg.residual[at];
     seg.out[at] = sum;

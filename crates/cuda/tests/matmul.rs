@@ -8,7 +8,7 @@ use cuda::{
     gpu::Gpu,
     ops::{
         act_out::{ActOut, ActPlanes, ActQ8},
-        matmul::{ActivationKind, Matmul, MatmulCall, Matrix, QuantizeAct, Segment},
+        matmul::{ActivationKind, Matmul, MatmulCall, Matrix, QuantizeAct, Scale, Segment},
     },
     repack::PlaneFormat,
 };
@@ -207,14 +207,16 @@ fn segments_of_rarer_formats_have_launches_of_their_own() {
     check_segments([GgmlType::MXFP4, GgmlType::F16, GgmlType::F16]);
 }
 
-/// q, k and v of different formats into one row, with bias, and with the residual in place.
+/// q, k and v of different formats and scales into one row, with bias, and with the residual in place.
 fn check_segments(types: [GgmlType; 3]) {
     let Some(gpu) = gpu() else { return };
     let cols = 512;
     gpu.prepare(&types.map(|ggml_type| PlaneFormat::of(ggml_type).expect("a format"))).expect("kernels");
     let [first, second, third] = types;
-    let matrices =
+    let scales = [1.0_f32, 0.375, -1.5];
+    let mut matrices =
         [(first, 200), (second, 40), (third, 72)].map(|(ggml_type, rows)| Weights::new(gpu, ggml_type, rows, cols));
+    matrices.iter_mut().zip(scales).for_each(|(weights, scale)| weights.matrix.set_scale(Scale::Whole(scale)));
     let stride = 320;
     for library in [true, false] {
         let op = Matmul::new(gpu, library).expect("kernels");
@@ -246,12 +248,12 @@ fn check_segments(types: [GgmlType; 3]) {
             let found = gpu.device.download(out).expect("a product");
             let mut expected: Vec<(f64, f64)> = before.iter().map(|&x| (f64::from(x), 0.0)).collect();
             let mut first = 0;
-            for weights in &matrices {
+            for (weights, scale) in matrices.iter().zip(scales) {
                 for (i, &(sum, magnitude)) in inputs.products(weights).iter().enumerate() {
                     let row = first + i % weights.rows;
                     let (value, bound) = &mut expected[i / weights.rows * stride + row];
-                    *value += sum + f64::from(bias[row]);
-                    *bound = magnitude + 2.0;
+                    *value += f64::from(scale) * sum + f64::from(bias[row]);
+                    *bound = f64::from(scale.abs().max(1.0)) * magnitude + 2.0;
                 }
                 first += weights.rows;
             }

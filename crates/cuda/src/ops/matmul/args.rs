@@ -21,6 +21,7 @@ pub(super) struct SegmentArgs {
     pub(super) out_stride: u32,
     pub(super) first_block: u32,
     pub(super) format: u32,
+    pub(super) scale: f32,
 }
 
 #[repr(C)]
@@ -58,6 +59,7 @@ impl SegmentArgs {
         out_stride: 0,
         first_block: u32::MAX,
         format: 0,
+        scale: 1.0,
     };
 }
 
@@ -69,8 +71,8 @@ mod tests {
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernels() {
-        assert_eq!((size_of::<SegmentArgs>(), offset_of!(SegmentArgs, rows)), (72, 56));
-        assert_eq!((offset_of!(MatmulArgs, act), offset_of!(MatmulArgs, half)), (216, 248));
-        assert_eq!((offset_of!(MatmulArgs, half_stride), size_of::<MatmulArgs>()), (272, 296));
+        assert_eq!((size_of::<SegmentArgs>(), offset_of!(SegmentArgs, rows)), (80, 56));
+        assert_eq!((offset_of!(MatmulArgs, act), offset_of!(MatmulArgs, half)), (240, 272));
+        assert_eq!((offset_of!(MatmulArgs, half_stride), size_of::<MatmulArgs>()), (296, 320));
     }
 }

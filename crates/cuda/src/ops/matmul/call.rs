@@ -24,7 +24,7 @@ pub struct Segment<'a> {
     pub residual: Option<Span<f32>>,
 }
 
-/// `out = inputs * weights^T + bias + residual`, for up to three matrices with the same inputs.
+/// `out = scale * inputs * weights^T + bias + residual`, for up to three matrices with the same inputs; each has its own scale.
 #[derive(Clone, Copy)]
 pub struct MatmulCall<'a> {
     /// The inputs, of the kind that [`super::Matmul::activation_kind`] names.
@@ -71,6 +71,7 @@ impl<'a> Segment<'a> {
             out_stride: self.out_stride as u32,
             first_block: first_block as u32,
             format: self.matrix.format().id(),
+            scale: self.matrix.scale(),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Cublas {
 // SAFETY: a handle may be used from any one thread at a time; it is not shared (no Sync).
 unsafe impl Send for Cublas {}
 
-/// `out[token][row] (+)= sum_k weights[row][k] * x[token][k]`.
+/// `out[token][row] (+)= scale * sum_k weights[row][k] * x[token][k]`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gemm {
     /// f16 `[rows][cols]`.
@@ -37,6 +37,8 @@ pub(super) struct Gemm {
     pub(super) tokens: usize,
     pub(super) x_stride: usize,
     pub(super) out_stride: usize,
+    /// What the product is multiplied by.
+    pub(super) scale: f32,
     /// Whether `out` is added to instead of written.
     pub(super) add: bool,
 }
@@ -79,7 +81,7 @@ impl Cublas {
     pub(super) unsafe fn gemm(&self, gemm: &Gemm) -> Result<(), CudaError> {
         use sys::{cublasOperation_t as Op, cudaDataType_t as Type};
         self.device.bind()?;
-        let (alpha, beta) = (1.0_f32, if gemm.add { 1.0_f32 } else { 0.0 });
+        let (alpha, beta) = (gemm.scale, if gemm.add { 1.0_f32 } else { 0.0 });
         let address = |ptr: DevicePtr| ptr.0 as *const c_void;
         // SAFETY: column-major for the library: A = weights^T [rows x cols], B = x [cols x tokens], C = out [rows x tokens];
         // the caller vouches for the addresses, alpha and beta live until the call returns.

@@ -80,6 +80,7 @@ impl Library {
                 tokens: call.tokens,
                 x_stride: call.act.half_stride as usize,
                 out_stride: segment.out_stride,
+                scale: segment.matrix.scale(),
                 add,
             };
             // SAFETY: the call was checked; the scratch memory holds a panel.

@@ -1,7 +1,7 @@
 //! Weights on the device.
 
 use crate::{
-    device::{Buffer, DevicePtr},
+    device::{Buffer, DevicePtr, Span},
     error::CudaError,
     gpu::Gpu,
     repack::{PlaneFormat, PlaneLayout},
@@ -14,8 +14,19 @@ use super::FormatKernels;
 pub struct Matrix {
     layout: PlaneLayout,
     buffer: Buffer,
+    /// What products are multiplied by.
+    scale: Scale,
     /// Those that read it.
     kernels: Arc<FormatKernels>,
+}
+
+/// What the products of a matrix are multiplied by, beside the scales of its blocks.
+#[derive(Clone, Copy, Debug)]
+pub enum Scale {
+    /// One number; 1 where the file has none.
+    Whole(f32),
+    /// One for each expert of a stack, `[num_experts]`; it outlives the matrix.
+    Each(Span<f32>),
 }
 
 /// The kernels' `QuantPlanes`: where each plane starts.
@@ -35,7 +46,7 @@ impl Matrix {
     /// [`CudaError::OutOfMemory`], [`CudaError::Kernels`].
     pub(super) fn new(gpu: &Gpu, layout: PlaneLayout) -> Result<Self, CudaError> {
         let kernels = gpu.format(layout.format)?;
-        Ok(Self { layout, buffer: Buffer::new(&gpu.device, layout.num_bytes, "weights")?, kernels })
+        Ok(Self { layout, buffer: Buffer::new(&gpu.device, layout.num_bytes, "weights")?, scale: Scale::Whole(1.0), kernels })
     }
 
     /// Shape and format.
@@ -60,6 +71,27 @@ impl Matrix {
     #[must_use]
     pub fn format(&self) -> PlaneFormat {
         self.layout.format
+    }
+
+    /// Sets what products are multiplied by. Rows that are read as they are (embeddings) are not.
+    pub fn set_scale(&mut self, scale: Scale) {
+        self.scale = scale;
+    }
+
+    /// What products of the whole matrix are multiplied by.
+    pub(crate) fn scale(&self) -> f32 {
+        match self.scale {
+            Scale::Whole(scale) => scale,
+            Scale::Each(_) => 1.0,
+        }
+    }
+
+    /// What products of each expert are multiplied by.
+    pub(crate) fn expert_scales(&self) -> Option<Span<f32>> {
+        match self.scale {
+            Scale::Whole(_) => None,
+            Scale::Each(scales) => Some(scales),
+        }
     }
 
     /// Where its planes start: no two matrices start at the same place.
