@@ -1,6 +1,6 @@
 // Products of pairs (a token and an expert that it passes) with their experts' matrices:
-// out[pair][first + row] = weights[pair] * sum_k W[expert][row][k] * x[pair / pairs_per_input][k] + bias[expert][row], where there
-// are weights (of inputs: f32 [pairs]) and biases (f32 [experts][rows] of each matrix).
+// out[pair][first + row] = weights[pair] * scale[expert] * sum_k W[expert][row][k] * x[pair / pairs_per_input][k] + bias[expert][row],
+// where there are weights (of inputs: f32 [pairs]), scales (f32 [experts] of each matrix) and biases (f32 [experts][rows] of each matrix).
 //
 // W: the experts' rows one behind the other as one matrix in the layout of quant_formats.cuh, each expert's filled up to a
 // multiple of 16; up to two matrices of the same format (gate and up), the second one's rows behind the first one's in `out`. x int8 as in
@@ -20,6 +20,7 @@ struct MoeMatmulArgs {
     float* out;  // [pairs][out_stride] f32
     const unsigned* order;
     const uint4* tiles;
+    const float* scale[2];
     const float* bias[2];
     const float* weights;
     unsigned half_stride;
@@ -36,16 +37,17 @@ struct PairTile {
     unsigned first_row;   // in a row of `out`
     unsigned num_rows;    // of the tile
     unsigned count;
+    float scale;          // of the expert's matrix
     const float* bias;    // of the rows, or null
 };
 
 // Of an expert's tile of rows in the first or second matrix.
 static __device__ __forceinline__ PairTile pair_tile(const MoeMatmulArgs& args, uint4 tile, unsigned second, unsigned row_tile) {
     unsigned row_tiles = (args.rows + 15u) >> 4, row = row_tile * 16u;
-    const float* bias = args.bias[second];
+    const float *bias = args.bias[second], *scale = args.scale[second];
     if (bias != nullptr) bias += (size_t)tile.x * args.rows + row;
     size_t at = (size_t)tile.x * row_tiles + row_tile;
-    return {args.planes[second], at, (second ? args.rows : 0u) + row, min(args.rows - row, 16u), tile.z, bias};
+    return {args.planes[second], at, (second ? args.rows : 0u) + row, min(args.rows - row, 16u), tile.z, scale != nullptr ? scale[tile.x] : 1.0f, bias};
 }
 
 // Adds up the lanes and warps and writes every pair's 16 rows.
@@ -64,6 +66,7 @@ static __device__ __forceinline__ void store_pairs(const MoeMatmulArgs& args, co
         if ((i & 15u) >= tile.num_rows) continue;
         float total = 0.0f;
         for (unsigned w = 0; w < num_warps; w++) total += sums[w][i >> 4][i & 15u];
+        total *= tile.scale;
         if (args.weights != nullptr) total *= args.weights[pairs[i >> 4]];
         if (tile.bias != nullptr) total += tile.bias[i & 15u];
         args.out[(size_t)pairs[i >> 4] * args.out_stride + tile.first_row + (i & 15u)] = total;

@@ -25,7 +25,6 @@ use crate::{
     ops::attention::AttentionPlan,
     profile::{decode_plan, profile},
     steps::{MAX_IN_FLIGHT, Step, Steps},
-    supported,
     weights::{Model, weight_bytes},
 };
 
@@ -52,7 +51,6 @@ impl CudaExecutor {
         options.validate()?;
         let gpu = Gpu::open(options.ordinal)?;
         let spec = model::decoder_spec(gguf)?;
-        supported::check_tensors(gguf)?;
         let tile_tokens = AttentionPlan::tile_tokens(&spec);
         let device = DeviceMemory { free_bytes: gpu.device.memory()?.0, num_sms: gpu.device.info().num_sms as usize };
         // Before anything is loaded: a model that does not fit is refused at once.

@@ -1,6 +1,5 @@
 //! What the kernels do not compute, in one place: a model that needs it is refused before anything is loaded.
 
-use gguf::Gguf;
 use model::{Activation, DecoderSpec, Ffn, LayerSpec, Norm, QkNorm, Residual, Values};
 
 use crate::error::CudaError;
@@ -27,20 +26,6 @@ pub fn missing_feature(spec: &DecoderSpec) -> Option<&'static str> {
     spec.layers.iter().find_map(|layer| missing(spec.norm, layer))
 }
 
-/// Looks for tensors that no kernel reads.
-///
-/// # Errors
-/// [`CudaError::Unsupported`] naming the first of them.
-pub(crate) fn check_tensors(gguf: &Gguf) -> Result<(), CudaError> {
-    match gguf.tensors().iter().find(|tensor| tensor.name.ends_with(".scale")) {
-        None => Ok(()),
-        Some(scale) => Err(CudaError::Unsupported(format!(
-            "the GPU does not multiply products by scales of whole matrices, and the file has `{}`; use `--device cpu`",
-            scale.name
-        ))),
-    }
-}
-
 fn missing(norm: Norm, layer: &LayerSpec) -> Option<&'static str> {
     let LayerSpec { attention, ffn, residual } = layer;
     let has_layer_norms = norm != Norm::Rms;
@@ -51,7 +36,6 @@ fn missing(norm: Norm, layer: &LayerSpec) -> Option<&'static str> {
         ),
         (has_layer_norms && attention.qk_norm == QkNorm::AllHeads, "layer norms of all heads as one vector"),
         (residual.is_parallel() && matches!(ffn, Ffn::Moe(_)), "experts beside attention"),
-        (matches!(ffn, Ffn::GatedAndMoe { .. }), "experts beside a gated feed-forward block"),
         (matches!(ffn, Ffn::Plain { activation: Activation::ClampedSwiglu, .. }), "a clamped SwiGLU without a gate"),
         (
             attention.latent.is_some() && (attention.kv_source.is_some() || attention.values != Values::Plain),
@@ -67,10 +51,9 @@ fn missing(norm: Norm, layer: &LayerSpec) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use gguf::{Builder, Gguf};
     use model::{Activation, Attention, Ffn, LayerSpec, Moe, Norm, QkNorm, Residual, Rope};
 
-    use super::{check_tensors, missing};
+    use super::missing;
 
     #[test]
     fn what_no_kernel_computes_is_named() {
@@ -89,14 +72,6 @@ mod tests {
         assert_eq!(missing(Norm::LayerWithBias, &heads), None);
         let moe = Moe::plain((2, 4), 64);
         let both = LayerSpec { ffn: Ffn::GatedAndMoe { size: 64, moe }, residual: Residual::SandwichNorm, ..heads };
-        assert_eq!(missing(Norm::Rms, &both), Some("experts beside a gated feed-forward block"));
-    }
-
-    #[test]
-    fn scales_of_matrices_are_named() {
-        let file = |name: &str| Gguf::from_bytes(Builder::new().tensor_f32(name, &[1], &[0.5]).build()).expect("sound");
-        assert!(check_tensors(&file("blk.0.attn_q.weight")).is_ok());
-        let error = check_tensors(&file("blk.0.attn_q.scale")).expect_err("no kernel").to_string();
-        assert!(error.contains("`blk.0.attn_q.scale`") && error.contains("--device cpu"), "{error}");
+        assert_eq!(missing(Norm::Rms, &both), None);
     }
 }

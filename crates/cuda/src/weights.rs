@@ -1,5 +1,6 @@
 //! The weights on the device: matrices in the kernels' layout, vectors as f32.
 
+mod scales;
 mod source;
 
 use std::collections::HashMap;
@@ -33,6 +34,17 @@ impl Weight {
     /// # Panics
     /// When it is a vector: the model's specification has told them apart.
     pub(crate) fn matrix(&self) -> &Matrix {
+        match self {
+            Self::Matrix(matrix) => matrix,
+            Self::Vector(_) => panic!("a vector stands where a matrix belongs"),
+        }
+    }
+
+    /// The matrix, to be changed.
+    ///
+    /// # Panics
+    /// As [`Self::matrix`].
+    fn matrix_mut(&mut self) -> &mut Matrix {
         match self {
             Self::Matrix(matrix) => matrix,
             Self::Vector(_) => panic!("a vector stands where a matrix belongs"),
@@ -73,7 +85,7 @@ impl Model {
         gpu.prepare(&matrices.filter_map(|tensor| PlaneFormat::of(tensor.ggml_type)).collect::<Vec<_>>())?;
         let mut uploader = Uploader::new(gpu)?;
         let mut origins = Origins::new();
-        let weights = sources(&spec, gguf)?.try_map(&mut |source: Source| {
+        let mut weights = sources(&spec, gguf)?.try_map(&mut |source: Source| {
             let weight = load(gpu, &mut uploader, gguf, &source)?;
             if let (Weight::Matrix(matrix), Some(origin)) = (&weight, source.origin(gguf)) {
                 origins.insert(matrix.ptr(), origin);
@@ -82,26 +94,14 @@ impl Model {
             Ok::<_, CudaError>(weight)
         })?;
         uploader.finish()?;
-        let model = Self { spec, weights, origins };
-        model.scale_logits(gpu)?;
-        Ok(model)
+        scales::of_matrices(&gpu.device, &mut weights)?;
+        scales::of_inputs(&gpu.device, &spec, &weights)?;
+        Ok(Self { spec, weights, origins })
     }
 
     /// The output matrix.
     pub(crate) fn output(&self) -> &Matrix {
         self.weights.output.as_ref().unwrap_or(&self.weights.token_embd).matrix()
-    }
-
-    /// Puts the scale of the logits into the norm before them: the output matrix is linear.
-    fn scale_logits(&self, gpu: &Gpu) -> Result<(), CudaError> {
-        let scale = self.spec.logit_scale;
-        let Some(norm) = self.weights.output_norm.as_ref().filter(|_| scale != 1.0) else { return Ok(()) };
-        for vector in [Some(&norm.weight), norm.bias.as_ref()].into_iter().flatten() {
-            let mut values = gpu.device.download(vector.vector())?;
-            values.iter_mut().for_each(|value| *value *= scale);
-            gpu.device.upload(vector.vector(), &values)?;
-        }
-        Ok(())
     }
 }
 

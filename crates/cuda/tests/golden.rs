@@ -96,7 +96,7 @@ fn check_logits_alone(model: &'static str) {
     check_logits(&golden, CudaOptions { use_graphs: false, ..options() }, 1, F16);
 }
 
-/// A model with quantized experts: they get int8 inputs for any number of tokens.
+/// A model with quantized experts or heads: they get int8 inputs for any number of tokens.
 fn check_quantized_experts(model: &'static str, golden: &str) {
     if !has_gpu() {
         return;
@@ -163,6 +163,7 @@ golden_tests! { check_logits_alone:
     gptneox("gptneox");
     olmoe("olmoe");
     seed_oss("seed_oss");
+    gemma4_moe("gemma4_moe");
 }
 
 golden_tests! { check_quantized_model:
@@ -176,11 +177,18 @@ golden_tests! { check_quantized_model:
     q5_k_m("quantized/qwen3.q5_k_m");
     q6_k("quantized/qwen3.q6_k");
     q8_0("quantized/qwen3.q8_0");
+    nvfp4("qwen3_nvfp4");
 }
 
 golden_tests! { check_quantized_experts:
     moe_q4_k_m("quantized/qwen3moe.q4_k_m", "quantized/qwen3moe.q4_k_m");
     gpt_oss("gptoss.f16", "gptoss");
+    moe_nvfp4("qwen3moe_nvfp4", "qwen3moe_nvfp4");
+    gemma4_moe_q8_0("gemma4_moe_q8_0", "gemma4_moe_q8_0");
+    mla_q8_0("mla_q8_0", "mla_q8_0");
+    deepseek3_q8_0("deepseek3_q8_0", "deepseek3_q8_0");
+    llama4_q8_0("llama4_q8_0", "llama4_q8_0");
+    olmoe_q4_0("olmoe_q4_0", "olmoe_q4_0");
 }
 
 /// Six sequences in chunks of their own sizes, so that prefills and decodes mix, over scattered blocks.

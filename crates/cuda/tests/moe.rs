@@ -5,7 +5,7 @@ use cuda::{
     gpu::Gpu,
     ops::{
         act_out::{ActOut, ActPlanes, ActQ8},
-        matmul::{ActivationKind, QuantizeAct},
+        matmul::{ActivationKind, QuantizeAct, Scale},
         moe::{
             ExpertMatmul, ExpertMatmulCall, ExpertSum, ExpertSumCall, Grouping, Route, RouteCall, Routes, SharedOut,
             max_tiles, padded_rows,
@@ -289,6 +289,8 @@ struct Case<'a> {
     pairs_per_input: usize,
     /// `[num_experts * rows]` of each matrix, here and on the device.
     biases: [Option<(&'a [f32], Span<f32>)>; 2],
+    /// `[num_experts]` of each matrix, which has them on the device.
+    scales: [Option<&'a [f32]>; 2],
     weighted: bool,
     grouping: Grouping,
 }
@@ -303,6 +305,7 @@ impl<'a> Case<'a> {
             tokens,
             pairs_per_input,
             biases: [None; 2],
+            scales: [None; 2],
             weighted: false,
             grouping: Grouping::Few,
         }
@@ -354,10 +357,13 @@ impl Case<'_> {
             let weight = if self.weighted { f64::from(pair_weights[pair]) } else { 1.0 };
             let at = experts[pair] as usize * rows + column % rows;
             let bias = self.biases[column / rows].map_or(0.0, |(bias, _)| f64::from(bias[at]));
-            let expected = weight * expected + bias;
+            let scale = self.scales[column / rows].map_or(1.0, |scales| f64::from(scales[experts[pair] as usize]));
+            let expected = weight * scale * expected + bias;
             let error = (f64::from(found) - expected).abs();
             // A bias has its last bit too.
-            let bound = SUM_ERROR * 2.0 * weights.row_max(row) * magnitude + expected.abs() * 1e-7 + 1e-12;
+            let bound = SUM_ERROR * 2.0 * scale.abs().max(1.0) * weights.row_max(row) * magnitude
+                + expected.abs() * 1e-7
+                + 1e-12;
             assert!(error <= bound, "{what}: pair {pair}, row {column} is {found}, expected {expected}");
         }
         // Another choice in between moves pairs to other places.
@@ -409,10 +415,14 @@ fn gate_and_up_stand_side_by_side() {
 }
 
 #[test]
-fn products_are_weighted_and_biases_added() {
+fn products_are_weighted_and_scaled_and_biases_added() {
     let Some(gpu) = gpu() else { return };
     for types in [[GgmlType::Q4_K, GgmlType::Q4_K], [GgmlType::Q8_0, GgmlType::Q6_K], [GgmlType::F16, GgmlType::F16]] {
-        let matrices = types.map(|ggml_type| Weights::new(gpu, ggml_type, 8 * 32, 512));
+        let mut matrices = types.map(|ggml_type| Weights::new(gpu, ggml_type, 8 * 32, 512));
+        let scales = Random::new(7).floats(8, 3.0);
+        let (_scales, scales_span) = upload(gpu, &scales);
+        matrices[1].matrix.set_scale(Scale::Each(scales_span));
+        let scales = [None, Some(&scales[..])];
         let [a, b] = [5, 6].map(|seed| Random::new(seed).floats(8 * 32, 100.0));
         let (_a, a_span) = upload(gpu, &a);
         let (_b, b_span) = upload(gpu, &b);
@@ -422,7 +432,7 @@ fn products_are_weighted_and_biases_added() {
             for rows in [32, 17, 24] {
                 for grouping in [Grouping::Few, Grouping::Many] {
                     let case = Case::new(&matrices, spec(8, 2, false), 170, 2);
-                    let case = Case { biases, weighted, rows, grouping, ..case };
+                    let case = Case { biases, scales, weighted, rows, grouping, ..case };
                     case.check(gpu, &format!("{types:?}, {grouping:?}, {rows} rows, biases, weighted {weighted}"));
                 }
             }

@@ -140,8 +140,7 @@ pub(crate) fn grouped<const N: usize>(
     if let Some(sums) = &mut compute.input_sums {
         for product in &products {
             for (matrix, rows) in groups {
-                let (weight, first_row) = product.weight.at(*matrix);
-                input_sums::add(sums, model, (weight, first_row / weight.num_rows()), x, rows.clone());
+                input_sums::add(sums, model, (product.weight.at(*matrix).0, *matrix), x, rows.clone());
             }
         }
     }

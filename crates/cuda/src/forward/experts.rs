@@ -1,6 +1,6 @@
 //! The feed-forward stages of a mixture of experts.
 
-use model::{DecoderSpec, ExpertLinear, Ffn, Moe, MoeWeights, SharedExpert, Stacked, Weighted};
+use model::{DecoderSpec, ExpertLinear, Ffn, GatedAndMoeWeights, Moe, MoeWeights, SharedExpert, Stacked, Weighted};
 
 use crate::{
     Device,
@@ -16,6 +16,7 @@ use crate::{
             ExpertMatmul, ExpertMatmulCall, ExpertSum, ExpertSumCall, Grouping, MAX_EXPERTS, MAX_PAIRS, MAX_USED,
             Route, RouteCall, Routes, SharedOut, max_tiles,
         },
+        norm::{Branch, Norm, NormCall, Normed},
     },
     stage::Stage,
     weights::Weight,
@@ -31,8 +32,8 @@ pub(crate) struct ExpertSizes {
     num_experts: usize,
     size: usize,
     hidden: usize,
-    /// Whether there is an expert that all tokens pass.
-    shared: bool,
+    /// Whether all tokens pass an expert, or a gated block, beside those that they choose.
+    beside: bool,
 }
 
 impl ExpertSizes {
@@ -43,7 +44,7 @@ impl ExpertSizes {
     pub(crate) fn new(spec: &DecoderSpec, tokens: usize) -> Result<Option<Self>, CudaError> {
         let mut sizes = Self { tokens, hidden: spec.hidden_size, ..Self::default() };
         for layer in &spec.layers {
-            let Ffn::Moe(Moe { num_experts, num_used, size, shared, .. }) = layer.ffn else { continue };
+            let Some(&Moe { num_experts, num_used, size, shared, .. }) = layer.ffn.moe() else { continue };
             if num_experts > MAX_EXPERTS || num_used > MAX_USED {
                 return Err(CudaError::Unsupported(format!(
                     "{num_used} of {num_experts} experts a token; the GPU takes {MAX_USED} of {MAX_EXPERTS} at most"
@@ -58,13 +59,13 @@ impl ExpertSizes {
             sizes.pairs = sizes.pairs.max(tokens * num_used);
             sizes.num_experts = sizes.num_experts.max(num_experts);
             sizes.size = sizes.size.max(size);
-            sizes.shared |= shared.is_some();
+            sizes.beside |= shared.is_some() || matches!(layer.ffn, Ffn::GatedAndMoe { .. });
         }
         Ok((sizes.pairs > 0).then_some(sizes))
     }
 
-    fn shared_floats(&self) -> usize {
-        if self.shared { self.tokens * self.hidden } else { 0 }
+    fn beside_floats(&self) -> usize {
+        if self.beside { self.tokens * self.hidden } else { 0 }
     }
 
     /// Three words a pair and four a tile.
@@ -75,7 +76,7 @@ impl ExpertSizes {
     /// Bytes of all buffers.
     pub(crate) fn num_bytes(&self) -> usize {
         let Self { tokens, pairs, num_experts, size, hidden, .. } = *self;
-        let floats = tokens * num_experts + pairs * (2 * size + hidden) + self.shared_floats();
+        let floats = tokens * num_experts + pairs * (2 * size + hidden) + self.beside_floats();
         4 * (floats + self.route_words()) + pairs * Act::row_bytes(size)
     }
 }
@@ -96,8 +97,8 @@ pub(super) struct Experts {
     act: Act,
     /// What the experts give, `[pairs, hidden]`.
     out: Floats,
-    /// What the expert gives that all tokens pass, `[tokens, hidden]`.
-    shared_out: Floats,
+    /// What all tokens get beside that, `[tokens, hidden]`.
+    beside: Floats,
 }
 
 impl Experts {
@@ -113,7 +114,7 @@ impl Experts {
             gate_up: Floats::new(device, pairs * 2 * size)?,
             act: Act::new(device, pairs, size)?,
             out: Floats::new(device, pairs * hidden)?,
-            shared_out: Floats::new(device, sizes.shared_floats())?,
+            beside: Floats::new(device, sizes.beside_floats())?,
         })
     }
 
@@ -139,18 +140,73 @@ impl Step<'_> {
 
     /// All stages between the norm and the addition to the residual stream; the output lies in `branch`.
     pub(super) fn experts(&self, spec: &Moe, weights: &MoeWeights<Weight>) -> Result<(), CudaError> {
-        let (f, tokens) = (self.forward, self.shape.tokens);
-        let (hidden, pairs) = (f.model.spec.hidden_size, tokens * spec.num_used);
-        let experts = f.experts.as_ref().expect("models with experts have their buffers");
-        let routes = experts.routes(f.grouping(pairs, spec.num_experts));
-        let halves = f.buffers.act_hidden.out(ActivationKind::Half, tokens, hidden)?;
+        self.route(spec, weights)?;
+        self.chosen_experts(spec, weights)
+    }
+
+    /// The sum of a gated block and of experts, which both read the residual stream, each normed; the output lies in
+    /// `branch`. The inputs of the gated block are there already.
+    pub(super) fn gated_and_experts(
+        &self,
+        (size, moe): (usize, &Moe),
+        weights: &GatedAndMoeWeights<Weight>,
+    ) -> Result<(), CudaError> {
+        let gated = self.expert_buffers().beside.rows(self.shape.tokens, self.forward.model.spec.hidden_size);
+        self.gated(&weights.gated, (size, moe.activation), FfnOut { rows: gated, residual: None })?;
+        let router = Norm::Rms { weight: weights.router_norm.vector() };
+        self.stage(Stage::Norm, |f| {
+            f.ops.norm.run(&f.device, &self.norm_call(None, Some((router, self.router_inputs()?.into()))))
+        })?;
+        self.route(moe, &weights.moe)?;
+        self.stage(Stage::Norm, |f| {
+            let norm = self.norm(Some(&weights.experts_input_norm));
+            f.ops.norm.run(&f.device, &self.norm_call(None, Some((norm, self.expert_inputs()?.into()))))
+        })?;
+        self.chosen_experts(moe, &weights.moe)?;
+        self.stage(Stage::Norm, |f| {
+            let (x, norm) = (self.branch(), self.norm(Some(&weights.experts_norm)));
+            let in_place = Normed { act: None, rows: Some(x) };
+            f.ops.norm.run(&f.device, &NormCall { x, ..self.norm_call(None, Some((norm, in_place))) })?;
+            let weight = Some(weights.gated_norm.weight.vector());
+            let branch = Branch { values: gated, weight, scale: 1.0, sum_scale: None };
+            f.ops.norm.run(&f.device, &NormCall { x, ..self.norm_call(Some(branch), None) })
+        })
+    }
+
+    /// What the router reads: f16 of the normed hidden states.
+    fn router_inputs(&self) -> Result<ActOut, CudaError> {
+        let f = self.forward;
+        f.buffers.act_hidden.out(ActivationKind::Half, self.shape.tokens, f.model.spec.hidden_size)
+    }
+
+    fn expert_buffers(&self) -> &Experts {
+        self.forward.experts.as_ref().expect("models with experts have their buffers")
+    }
+
+    /// Where the pairs of this step are listed.
+    fn routes(&self, spec: &Moe) -> Routes {
+        let pairs = self.shape.tokens * spec.num_used;
+        self.expert_buffers().routes(self.forward.grouping(pairs, spec.num_experts))
+    }
+
+    /// Chooses the experts of each token.
+    fn route(&self, spec: &Moe, weights: &MoeWeights<Weight>) -> Result<(), CudaError> {
+        let (experts, tokens, routes) = (self.expert_buffers(), self.shape.tokens, self.routes(spec));
+        let halves = self.router_inputs()?;
         self.stage(Stage::Router, |f| {
             let logits = experts.logits.rows(tokens, spec.num_experts);
             self.matmul(halves, &[segment(&weights.router, logits, spec.num_experts)])?;
             let slots = Some(f.array(&f.layout.slot_mappings[0], tokens));
             let bias = weights.selection_bias.as_ref().map(Weight::vector);
             experts.route.run(&f.device, &RouteCall { logits, tokens, slots, spec, bias, routes })
-        })?;
+        })
+    }
+
+    /// What the chosen experts give, and the one that all tokens pass where there is one; the output lies in `branch`.
+    fn chosen_experts(&self, spec: &Moe, weights: &MoeWeights<Weight>) -> Result<(), CudaError> {
+        let (f, tokens) = (self.forward, self.shape.tokens);
+        let (hidden, pairs) = (f.model.spec.hidden_size, tokens * spec.num_used);
+        let (experts, routes) = (self.expert_buffers(), self.routes(spec));
         let [gate, up, down] = [&weights.gate, &weights.up, &weights.down].map(stacked);
         let [gate_bias, up_bias, down_bias] = [&weights.gate, &weights.up, &weights.down].map(bias);
         let gated = experts.act.out(ExpertMatmul::activation_kind(down, routes.grouping), pairs, spec.size)?;
@@ -188,9 +244,9 @@ impl Step<'_> {
         self.stage(Stage::FfnDown, |f| f.multiply_experts(&call))?;
         let shared = match (&weights.shared, spec.shared) {
             (Some(SharedExpert { router, expert }), Some(shared)) => {
-                let rows = experts.shared_out.rows(tokens, hidden);
+                let rows = experts.beside.rows(tokens, hidden);
                 self.gated(expert, (shared.size, spec.activation), FfnOut { rows, residual: None })?;
-                Some(SharedOut { rows, router: router.as_ref().map(Weight::vector), x: halves })
+                Some(SharedOut { rows, router: router.as_ref().map(Weight::vector), x: self.router_inputs()? })
             }
             _ => None,
         };

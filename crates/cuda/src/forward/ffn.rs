@@ -32,6 +32,9 @@ impl Step<'_> {
             (Ffn::Gated { size, activation }, FfnWeights::Gated(ffn)) => self.gated(ffn, (*size, *activation), out),
             (Ffn::Plain { size, activation }, FfnWeights::Plain(ffn)) => self.plain(ffn, (*size, *activation), out),
             (Ffn::Moe(moe), FfnWeights::Moe(experts)) => self.experts(moe, experts),
+            (Ffn::GatedAndMoe { size, moe }, FfnWeights::GatedAndMoe(both)) => {
+                self.gated_and_experts((*size, moe), both)
+            }
             _ => unreachable!("weights are resolved as the specification says"),
         }
     }

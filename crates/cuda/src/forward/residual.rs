@@ -139,7 +139,8 @@ impl Step<'_> {
         match weights {
             FfnWeights::Gated(ffn) => self.hidden_inputs(&[&ffn.gate, &ffn.up]),
             FfnWeights::Plain(ffn) => self.hidden_inputs(&[&ffn.up]),
-            FfnWeights::Moe(_) | FfnWeights::GatedAndMoe(_) => self.expert_inputs(),
+            FfnWeights::Moe(_) => self.expert_inputs(),
+            FfnWeights::GatedAndMoe(both) => self.hidden_inputs(&[&both.gated.gate, &both.gated.up]),
         }
     }
 
@@ -148,7 +149,7 @@ impl Step<'_> {
         Branch { values: self.branch(), weight: norm.map(|norm| norm.weight.vector()), scale, sum_scale: None }
     }
 
-    fn norm(&self, weights: Option<&NormWeights<Weight>>) -> Norm {
+    pub(super) fn norm(&self, weights: Option<&NormWeights<Weight>>) -> Norm {
         let Some(NormWeights { weight, bias }) = weights else { return Norm::None };
         match self.forward.model.spec.norm {
             NormKind::Rms => Norm::Rms { weight: weight.vector() },

@@ -46,7 +46,12 @@ impl Matrix {
     /// [`CudaError::OutOfMemory`], [`CudaError::Kernels`].
     pub(super) fn new(gpu: &Gpu, layout: PlaneLayout) -> Result<Self, CudaError> {
         let kernels = gpu.format(layout.format)?;
-        Ok(Self { layout, buffer: Buffer::new(&gpu.device, layout.num_bytes, "weights")?, scale: Scale::Whole(1.0), kernels })
+        Ok(Self {
+            layout,
+            buffer: Buffer::new(&gpu.device, layout.num_bytes, "weights")?,
+            scale: Scale::Whole(1.0),
+            kernels,
+        })
     }
 
     /// Shape and format.

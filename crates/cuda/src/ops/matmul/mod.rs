@@ -26,8 +26,8 @@ pub use crate::repack::ActivationKind;
 pub use args::MAX_SEGMENTS;
 pub use call::{MatmulCall, Segment};
 pub(crate) use kernels::FormatKernels;
-pub use matrix::{Matrix, Scale};
 pub(super) use matrix::Planes;
+pub use matrix::{Matrix, Scale};
 pub use quantize::QuantizeAct;
 pub use upload::Uploader;
 

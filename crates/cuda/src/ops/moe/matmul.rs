@@ -55,6 +55,7 @@ struct MoeMatmulArgs {
     out: DevicePtr,
     order: DevicePtr,
     tiles: DevicePtr,
+    scales: [DevicePtr; 2],
     biases: [DevicePtr; 2],
     weights: DevicePtr,
     half_stride: u32,
@@ -111,6 +112,7 @@ impl ExpertMatmul {
             out: call.out.slice(first * call.rows..call.out.len()).ptr(),
             order: call.routes.order.ptr(),
             tiles: call.routes.tiles.ptr(),
+            scales: [matrices[0], matrices[matrices.len() - 1]].map(expert_scales),
             biases: [bias(first), bias(1)],
             weights: if call.weighted { call.routes.weights.ptr() } else { DevicePtr::NULL },
             half_stride: call.act.half_stride,
@@ -135,6 +137,10 @@ impl ExpertMatmul {
     }
 }
 
+fn expert_scales(matrix: &Matrix) -> DevicePtr {
+    matrix.expert_scales().map_or(DevicePtr::NULL, |scales| scales.ptr())
+}
+
 impl ExpertMatmulCall<'_> {
     fn check(&self) -> Result<(), CudaError> {
         let (pairs, num_experts, num_matrices) = (self.pairs, self.num_experts, self.matrices.len());
@@ -153,6 +159,9 @@ impl ExpertMatmulCall<'_> {
                     matrix.rows(),
                     matrix.cols()
                 ));
+            }
+            if let Some(scales) = matrix.expert_scales().filter(|scales| scales.len() < num_experts) {
+                return refuse(format!("{} scales of {num_experts} experts", scales.len()));
             }
             let plane = match ExpertMatmul::activation_kind(matrix, self.routes.grouping) {
                 ActivationKind::Int8 => self.act.q8.q,
@@ -184,6 +193,6 @@ mod tests {
 
     #[test]
     fn arguments_are_laid_out_as_in_the_kernel() {
-        assert_eq!((size_of::<MoeMatmulArgs>(), std::mem::offset_of!(MoeMatmulArgs, half_stride)), (176, 152));
+        assert_eq!((size_of::<MoeMatmulArgs>(), std::mem::offset_of!(MoeMatmulArgs, half_stride)), (192, 168));
     }
 }
