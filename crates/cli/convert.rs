@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use convert::{ConvertOptions, Converted, FourBit, FourBitOptions, OutType};
-use gguf::WriterOptions;
+use gguf::{Split, WriterOptions};
 
 use crate::{numbers, progress::WriteBar};
 
@@ -52,7 +52,8 @@ impl OutputArgs {
     }
 
     pub(crate) fn options(&self) -> WriterOptions {
-        WriterOptions { overwrite: self.force, max_split_bytes: self.split_max_size }
+        let split = self.split_max_size.map_or(Split::Whole, Split::MaxBytes);
+        WriterOptions { overwrite: self.force, split }
     }
 }
 

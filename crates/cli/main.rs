@@ -119,6 +119,7 @@ fn long_form(arg: &str) -> String {
         "-dev" => "--device",
         "-fitt" => "--fit-target",
         "-fit" => "--fit",
+        "-ofreq" => "--output-frequency",
         "-kvu" => "--kv-unified",
         "-cram" => "--cache-ram",
         "-sps" => "--slot-prompt-similarity",

@@ -80,6 +80,93 @@ fn an_importance_matrix_is_made_and_used() {
 }
 
 #[test]
+fn importance_matrices_are_written_in_both_formats_kept_and_merged() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (source, text) = (file("tests/data/golden/llama3_gqa.f16.gguf"), path("text"));
+    std::fs::write(&text, "the quick brown fox jumps over the lazy dog. ".repeat(40)).expect("a file");
+    let imatrix = |args: &[&str]| {
+        let output = command().arg("imatrix").args(args).output().expect("the binary starts");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    };
+    let of_text = |out: &str, more: &[&str]| {
+        let base = ["-m", &source, "-f", &text, "-c", "16", "-o", out];
+        imatrix(&[&base[..], more].concat()).expect("a file")
+    };
+    let all = path("all.gguf");
+    let said = of_text(&all, &["--chunks", "6", "-b", "32", "--save-frequency", "2", "--output-frequency", "4"]);
+    assert!(said.contains("6 chunks"), "{said}");
+    let saved: Vec<bool> = [2, 3, 4, 6].map(|n| Path::new(&format!("{all}.at_{n}")).exists()).into();
+    assert_eq!(saved, [true, false, true, true]);
+    // The same in two parts, of which one has the older format, and with steps that cut chunks.
+    let (first, second, merged) = (path("first.gguf"), path("second.dat"), path("merged.gguf"));
+    of_text(&first, &["--chunks", "4", "-b", "5"]);
+    of_text(&second, &["--chunk", "4", "--chunks", "2", "--output-format", "dat"]);
+    let said = imatrix(&["--in-file", &first, "--in-file", &second, "-c", "16", "-o", &merged]).expect("a file");
+    assert!(said.contains("6 chunks"), "{said}");
+    let means = |path: &str| quantize::Imatrix::read(Path::new(path)).expect("a sound file");
+    let (expected, found) = (means(&all), means(&merged));
+    let name = "blk.1.ffn_down.weight";
+    let pairs = || expected.get(name).expect("an entry").iter().zip(found.get(name).expect("an entry"));
+    assert!(pairs().all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs().max(1e-6)), "{:?}", pairs().collect::<Vec<_>>());
+    assert_eq!((expected.len(), found.len(), found.datasets.len()), (14, 14, 2));
+    // The output's inputs too.
+    let output = path("output.gguf");
+    of_text(&output, &["--chunks", "1", "--process-output"]);
+    assert!(means(&output).get("output.weight").is_some());
+    for (args, expected) in [
+        (&["-m", &source, "-f", &text, "-o", &text, "--overwrite"][..], "is an input"),
+        (&["--in-file", &text, "-o", &path("x")], "is no importance matrix"),
+        (&["-m", &source, "-f", &text, "-c", "16", "--chunk", "1000", "-o", &path("x")], "--chunk 1000 leaves none"),
+        (&["-o", &path("x")], "--model"),
+    ] {
+        let error = imatrix(args).expect_err("an error");
+        assert!(error.contains(expected) && !Path::new(&path("x")).exists(), "{error}");
+    }
+}
+
+#[test]
+fn all_flags_of_llama_quantize_work() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (source, output, types, imatrix) =
+        (file("tests/data/golden/llama3_gqa.f16.gguf"), path("out.gguf"), path("types"), path("imatrix"));
+    std::fs::write(&types, "attn_q=Q6_K\nffn_down=Q5_K token_embd=Q8_0").expect("a file");
+    let mut sums = quantize::Sums::new(1);
+    let mut inputs = types::InputSums::default();
+    let model = gguf::Gguf::open(Path::new(&source)).expect("a sound file");
+    for name in ["blk.1.attn_q.weight", "blk.1.ffn_up.weight"] {
+        let tensor = model.tensor(name).expect("a tensor");
+        inputs.tensor(name, tensor.shape[0], 1).counts[0] = 1;
+    }
+    sums.add(&inputs).expect("the first");
+    sums.write(Path::new(&imatrix), quantize::ImatrixFormat::Gguf, false).expect("a file");
+    let base = ["--tensor-type", "attn_q=Q8_0", "--tensor-type-file", &types, "--prune-layers", "0", "--keep-split"];
+    let more = ["--override-kv", "llama.context_length=int:99", "--max-buffer-size", "64", "--imatrix", &imatrix];
+    let last = ["--exclude-weights", "ffn_up", &source, &output, "Q4_K_S"];
+    let table = quantize(&[&base[..], &more, &last].concat()).expect("a file");
+    let found = gguf::Gguf::open(Path::new(&output)).expect("a sound file");
+    let types: Vec<_> = ["blk.0.attn_q.weight", "blk.0.ffn_down.weight", "token_embd.weight", "blk.0.attn_k.weight"]
+        .map(|name| found.tensor(name).expect("a tensor").ggml_type.name())
+        .into();
+    assert_eq!(types, ["Q8_0", "Q5_K", "Q8_0", "Q4_K"], "{table}");
+    assert!(found.tensor("blk.1.attn_q.weight").is_none());
+    let uint = |key: &str| found.metadata().uint(key).ok().flatten();
+    assert_eq!(["llama.block_count", "llama.context_length"].map(uint), [Some(1), Some(99)]);
+    assert_eq!(uint("quantize.imatrix.entries_count"), Some(1), "one was excluded");
+    for (args, expected) in [
+        (&["--prune-layers", "7"][..], "layer 7 cannot be left out: the model has 2 layers"),
+        (&["--imatrix", &imatrix, "--include-weights", "nothing"], "has nothing left"),
+        (&["--imatrix", &imatrix, "--include-weights", "a", "--exclude-weights", "b"], "cannot be used with"),
+        (&["--tensor-type-file", &output], "cannot read"),
+    ] {
+        let error = quantize(&[args, &[&source, &path("x.gguf"), "Q8_0"]].concat()).expect_err("an error");
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn a_dry_run_writes_nothing_and_words_are_checked() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (source, output) = (file("tests/data/golden/llama3_gqa.f16.gguf"), folder.path().join("a.gguf"));

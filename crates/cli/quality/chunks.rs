@@ -54,7 +54,7 @@ pub(crate) struct Predictions {
 impl TextArgs {
     /// Reads and cuts the text as the model's tokenizer does.
     pub(crate) fn chunks(&self, gguf: &Gguf) -> anyhow::Result<Chunks> {
-        let cut = Cut { size: self.ctx_size as usize, limit: self.chunks, parse_special: false };
+        let cut = Cut { size: self.ctx_size as usize, skip: 0, limit: self.chunks, parse_special: false };
         let chunks = text_chunks::read(&self.file, gguf, cut)?;
         Ok(Chunks { chunks, batch: self.batch as usize })
     }

@@ -6,6 +6,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use quantize::FileType;
 
+use crate::source::OverrideKv;
+
 const MAX_THREADS: usize = 1024;
 
 /// What to quantize to what.
@@ -19,9 +21,18 @@ pub(crate) struct QuantizeArgs {
     /// What matters: an importance matrix, made by `llcuda imatrix` or llama-imatrix (GGUF or .dat)
     #[arg(long, value_name = "FILE")]
     pub(super) imatrix: Option<PathBuf>,
+    /// Use the importance matrix only for tensors with this in their names; may be given again
+    #[arg(long, value_name = "NAME", requires = "imatrix", conflicts_with = "exclude_weights")]
+    pub(super) include_weights: Vec<String>,
+    /// Do not use it for tensors with this in their names; may be given again
+    #[arg(long, value_name = "NAME", requires = "imatrix")]
+    pub(super) exclude_weights: Vec<String>,
     /// The type of all tensors whose names a regular expression finds; may be given again, the first that fits wins
     #[arg(long, value_name = "PATTERN=TYPE")]
     pub(super) tensor_type: Vec<String>,
+    /// A file of such words, between spaces or lines
+    #[arg(long, value_name = "FILE")]
+    pub(super) tensor_type_file: Option<PathBuf>,
     /// All matrices of one type, no mix
     #[arg(long)]
     pub(super) pure: bool,
@@ -34,6 +45,18 @@ pub(crate) struct QuantizeArgs {
     /// The type of the token embeddings
     #[arg(long, value_name = "TYPE")]
     pub(super) token_embedding_type: Option<String>,
+    /// Layers to leave out, e.g. 20,21; the rest is numbered anew
+    #[arg(long, value_name = "LAYER,...", value_delimiter = ',')]
+    pub(super) prune_layers: Vec<usize>,
+    /// Write a split of as many files as the input has, OUT-00001-of-0000N.gguf and so on
+    #[arg(long)]
+    pub(super) keep_split: bool,
+    /// Change the metadata: KEY=TYPE:VALUE, of the types int, float, bool and str; several between commas
+    #[arg(long, value_name = "KEY=TYPE:VALUE,...")]
+    pub(super) override_kv: Vec<OverrideKv>,
+    /// Taken for llama-quantize's sake: no more than 64 MiB of a tensor are in memory anyway
+    #[arg(long, value_name = "MIB")]
+    max_buffer_size: Option<u64>,
     /// Quantize what is quantized already, which loses twice
     #[arg(long)]
     pub(super) allow_requantize: bool,

@@ -18,7 +18,7 @@ pub(super) fn shown(plan: &Plan, report: Option<&Report>, took: Option<Duration>
     for (i, t) in plan.tensors.iter().enumerate() {
         let shape = t.source.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
         let mut row = vec![
-            t.source.name.clone(),
+            t.name.clone(),
             shape,
             t.source.ggml_type.name().to_owned(),
             t.to.name().to_owned(),

@@ -12,6 +12,7 @@ use hub::{Hub, HubConfig, ModelRef};
 use crate::{numbers::bytes, progress::DownloadBar};
 
 pub(crate) use file::FileArgs;
+pub(crate) use override_kv::OverrideKv;
 
 /// Environment variables that forbid downloads, beside the flag's own.
 const OFFLINE_VARIABLES: [&str; 2] = ["LLAMA_OFFLINE", "HF_HUB_OFFLINE"];
@@ -68,6 +69,11 @@ impl SourceArgs {
         let offline = self.offline || OFFLINE_VARIABLES.iter().any(is_on);
         Ok(Hub::new(HubConfig { token: self.hf_token.clone(), offline, ..HubConfig::from_env()? })?)
     }
+}
+
+/// Whether both names lead to one file.
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// A table of the models that were downloaded from the hub.

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use gguf::{Metadata, Value};
+use gguf::{Metadata, Value, ValueType};
 
 /// Longest key and string; llama.cpp's limit.
 const MAX_BYTES: usize = 127;
@@ -19,7 +19,13 @@ impl OverrideKv {
                 Some(_) => tracing::info!(key, ?value, "the file's metadata is overridden"),
                 None => tracing::warn!(key, ?value, "the file has no such metadata; added"),
             }
-            metadata.insert(key.clone(), value.clone());
+            // Other programs read numbers as the file had them: unsigned where that is possible.
+            let value = match value {
+                Value::Int(n) => u64::try_from(*n).map_or(Value::Int(*n), Value::Uint),
+                other => other.clone(),
+            };
+            let value_type = metadata.value_type(key).unwrap_or_else(|| ValueType::of(&value));
+            metadata.insert_as(key.clone(), value, value_type);
         }
     }
 }
@@ -71,7 +77,7 @@ fn one(text: &str) -> Result<(String, Value), String> {
 
 #[cfg(test)]
 mod tests {
-    use gguf::{Metadata, Value};
+    use gguf::{Metadata, Value, ValueType};
 
     use super::OverrideKv;
 
@@ -82,6 +88,9 @@ mod tests {
         metadata.insert("a", Value::Uint(3));
         line.parse::<OverrideKv>().unwrap().apply(&mut metadata);
         assert_eq!(metadata.get("a"), Some(&Value::Int(-7)));
+        metadata.insert_as("f", Value::Uint(1), ValueType::U64);
+        "f=int:2,g=int:3".parse::<OverrideKv>().unwrap().apply(&mut metadata);
+        assert_eq!((metadata.value_type("f"), metadata.value_type("g")), (Some(ValueType::U64), Some(ValueType::U32)));
         assert_eq!(metadata.get("b"), Some(&Value::Float(0.5)));
         assert_eq!(metadata.str("c.d").unwrap(), Some("x,y:z="));
         assert_eq!(metadata.bool("e").unwrap(), Some(true));

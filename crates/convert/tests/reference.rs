@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use convert::{ConvertOptions, OutType, convert};
-use gguf::{Gguf, WriterOptions};
+use gguf::{Gguf, Split, WriterOptions};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/convert")
@@ -12,7 +12,8 @@ fn data() -> PathBuf {
 
 fn convert_to(name: &str, out_type: Option<OutType>, max_split_bytes: Option<u64>) -> (tempfile::TempDir, Gguf) {
     let folder = tempfile::tempdir().unwrap();
-    let writer = WriterOptions { max_split_bytes, ..WriterOptions::default() };
+    let split = max_split_bytes.map_or(Split::Whole, Split::MaxBytes);
+    let writer = WriterOptions { split, ..WriterOptions::default() };
     let options = ConvertOptions { out_type, writer, ..ConvertOptions::default() };
     let converted = convert(&data().join(name), &folder.path().join("out.gguf"), &options, &mut |_, _| {}).unwrap();
     assert_eq!(converted.not_served, None, "{name}");

@@ -49,12 +49,15 @@ pub(crate) fn check_tensor_count(metadata: &Metadata, found: usize) -> Result<()
     }
 }
 
-/// The names of the files of a model: `path` itself, or `STEM-00001-of-0000N.gguf` and so on.
-pub(crate) fn names(path: &Path, count: usize) -> Vec<PathBuf> {
-    if count == 1 {
+/// The names of the files of a model: `path` itself, or `STEM-00001-of-0000N.gguf` and so on; `path` may be the first of
+/// these.
+#[must_use]
+pub fn names(path: &Path, count: usize) -> Vec<PathBuf> {
+    if count <= 1 {
         return vec![path.to_owned()];
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.strip_suffix(".gguf").unwrap_or(&name);
+    let stem = stem.strip_suffix(&format!("-00001-of-{count:05}")).unwrap_or(stem);
     (1..=count).map(|i| path.with_file_name(format!("{stem}-{i:05}-of-{count:05}.gguf"))).collect()
 }

@@ -100,6 +100,16 @@ pub enum QuantizeError {
         /// What is wrong.
         reason: String,
     },
+    /// A layer that cannot be left out.
+    #[error(
+        "layer {layer} cannot be left out: the model has {num_layers} layers, numbered from 0, and one at least must stay"
+    )]
+    Prune {
+        /// The layer.
+        layer: usize,
+        /// Layers of the model.
+        num_layers: usize,
+    },
     /// A file of the input.
     #[error(transparent)]
     Gguf(#[from] GgufError),

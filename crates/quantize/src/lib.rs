@@ -7,15 +7,14 @@
 mod error;
 mod file_type;
 mod imatrix;
-mod imatrix_file;
 mod mix;
 mod plan;
+mod prune;
 mod run;
 mod tensor_role;
 
 pub use error::QuantizeError;
 pub use file_type::FileType;
-pub use imatrix::Imatrix;
-pub use imatrix_file::{Origin, has_importance, write_imatrix};
+pub use imatrix::{Imatrix, ImatrixFormat, Sums};
 pub use plan::{Options, Override, Plan, PlannedTensor};
 pub use run::{Loss, Report, RunOptions};

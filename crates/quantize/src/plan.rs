@@ -1,14 +1,18 @@
 //! Which tensor becomes which type.
 
-use std::{collections::HashMap, str::FromStr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    str::FromStr,
+};
 
-use gguf::{GgmlType, Gguf, TensorInfo};
+use gguf::{GgmlType, Gguf, Split, TensorInfo};
 use quant::Format;
 use regex::Regex;
 
 use crate::{
     FileType, Imatrix, QuantizeError, mix,
     mix::{ModelShape, TensorShape},
+    prune::Pruning,
     tensor_role::{Role, is_quantizable, layer},
 };
 
@@ -62,6 +66,10 @@ pub struct Options {
     pub allow_requantize: bool,
     /// What matters.
     pub imatrix: Option<Imatrix>,
+    /// Layers to leave out; those behind them get lower numbers.
+    pub prune: BTreeSet<usize>,
+    /// Write as many files as the source has, with the same tensors each.
+    pub keep_split: bool,
 }
 
 impl Options {
@@ -77,6 +85,8 @@ impl Options {
             token_embedding_type: None,
             allow_requantize: false,
             imatrix: None,
+            prune: BTreeSet::new(),
+            keep_split: false,
         }
     }
 
@@ -94,12 +104,16 @@ impl Options {
 pub struct PlannedTensor {
     /// As it is.
     pub source: TensorInfo,
+    /// The name that it gets: another one where layers before it are left out.
+    pub name: String,
     /// What it becomes.
     pub to: GgmlType,
     /// Whether its shape did not allow the type that the mix wants.
     pub fell_back: bool,
     /// Whether it is of a type that needs an importance matrix to be good, and there is none for it.
     pub lacks_importance: bool,
+    /// Whether there is an importance matrix, but not for it, though it is quantized.
+    pub is_unknown: bool,
 }
 
 impl PlannedTensor {
@@ -119,6 +133,9 @@ pub struct Plan {
     pub tensors: Vec<PlannedTensor>,
     pub(crate) file_type: Option<FileType>,
     pub(crate) imatrix: Option<Imatrix>,
+    pub(crate) pruning: Pruning,
+    /// Tensors of each file.
+    files: Vec<usize>,
 }
 
 impl Plan {
@@ -128,14 +145,28 @@ impl Plan {
     /// [`QuantizeError`] when a tensor is quantized already, of a type that we cannot read, or does not fit its importance
     /// matrix.
     pub fn new(gguf: &Gguf, options: &Options) -> Result<Self, QuantizeError> {
-        let planner = Planner { options, shape: model_shape(gguf, options), ranks: value_ranks(gguf) };
-        let tensors = gguf.tensors().iter().map(|t| planner.plan(t)).collect::<Result<Vec<_>, _>>()?;
+        let pruning = Pruning::new(gguf, &options.prune)?;
+        let named = |t: &TensorInfo| Some((pruning.name(&t.name)?, t.clone()));
+        let kept: Vec<(String, TensorInfo)> = gguf.tensors().iter().filter_map(named).collect();
+        let planner = Planner { options, shape: model_shape(gguf, &kept, options), ranks: value_ranks(&kept) };
+        let files = if options.keep_split { tensors_by_file(gguf, &kept) } else { vec![kept.len()] };
+        let tensors = kept.into_iter().map(|(name, t)| planner.plan(name, t)).collect::<Result<Vec<_>, _>>()?;
         if let Some(imatrix) = &options.imatrix
             && !tensors.iter().any(|t| imatrix.get(&t.source.name).is_some())
         {
             return Err(QuantizeError::ImatrixUnrelated { entries: imatrix.len() });
         }
-        Ok(Self { tensors, file_type: options.file_type, imatrix: options.imatrix.clone() })
+        Ok(Self { tensors, file_type: options.file_type, imatrix: options.imatrix.clone(), pruning, files })
+    }
+
+    /// Files that it makes of the one name that [`Plan::run`] is given.
+    #[must_use]
+    pub fn num_files(&self) -> usize {
+        self.files.len()
+    }
+
+    pub(crate) fn split(&self) -> Split {
+        if self.files.len() > 1 { Split::Tensors(self.files.clone()) } else { Split::Whole }
     }
 
     /// Bytes of all tensors, before and after.
@@ -146,7 +177,13 @@ impl Plan {
     }
 }
 
-fn model_shape(gguf: &Gguf, options: &Options) -> ModelShape {
+/// How many tensors each file of the source has that holds any.
+fn tensors_by_file(gguf: &Gguf, kept: &[(String, TensorInfo)]) -> Vec<usize> {
+    let counts = (0..gguf.num_files()).map(|file| kept.iter().filter(|(_, t)| gguf.file_of(t) == file).count());
+    counts.filter(|count| *count > 0).collect()
+}
+
+fn model_shape(gguf: &Gguf, kept: &[(String, TensorInfo)], options: &Options) -> ModelShape {
     let metadata = gguf.metadata();
     let arch = metadata.str("general.architecture").ok().flatten().unwrap_or_default();
     let number = |key: &str| metadata.uint(&format!("{arch}.{key}")).ok().flatten().map(|n| n as usize);
@@ -158,17 +195,18 @@ fn model_shape(gguf: &Gguf, options: &Options) -> ModelShape {
         num_layers: number("block_count").unwrap_or(0),
         heads_per_kv: (num_heads / num_kv_heads) as usize,
         num_experts: number("expert_count").unwrap_or(0),
-        num_values: gguf.tensors().iter().filter(|t| Role::of(&t.name) == Role::AttentionValue).count(),
+        num_values: kept.iter().filter(|(name, _)| Role::of(name) == Role::AttentionValue).count(),
         is_tied: gguf.tensor("output.weight").is_none(),
         has_imatrix: options.imatrix.is_some(),
     }
 }
 
 /// The place of each matrix of attention values among them, by layer: hybrid models do not have one in every layer.
-fn value_ranks(gguf: &Gguf) -> HashMap<String, usize> {
-    let mut values: Vec<_> = gguf.tensors().iter().filter(|t| Role::of(&t.name) == Role::AttentionValue).collect();
-    values.sort_by_key(|t| layer(&t.name));
-    values.iter().enumerate().map(|(rank, t)| (t.name.clone(), rank)).collect()
+fn value_ranks(kept: &[(String, TensorInfo)]) -> HashMap<String, usize> {
+    let names = kept.iter().map(|(name, _)| name);
+    let mut values: Vec<_> = names.filter(|name| Role::of(name) == Role::AttentionValue).collect();
+    values.sort_by_key(|name| layer(name));
+    values.into_iter().enumerate().map(|(rank, name)| (name.clone(), rank)).collect()
 }
 
 struct Planner<'a> {
@@ -178,8 +216,8 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn plan(&self, source: &TensorInfo) -> Result<PlannedTensor, QuantizeError> {
-        let wanted = self.wanted_type(source);
+    fn plan(&self, name: String, source: TensorInfo) -> Result<PlannedTensor, QuantizeError> {
+        let wanted = self.wanted_type(&name, &source);
         let to = mix::fallback(wanted, source.shape[0]);
         let tensor = || source.name.clone();
         if to != source.ggml_type {
@@ -200,41 +238,48 @@ impl Planner<'_> {
         Ok(PlannedTensor {
             to,
             fell_back: to != wanted,
-            lacks_importance: to != source.ggml_type && importance.is_none() && self.needs_importance(source, to),
-            source: source.clone(),
+            lacks_importance: to != source.ggml_type && importance.is_none() && self.needs_importance(&name, to),
+            is_unknown: self.options.imatrix.is_some() && importance.is_none() && is_weighed(&name, &source, to),
+            name,
+            source,
         })
     }
 
-    fn wanted_type(&self, tensor: &TensorInfo) -> GgmlType {
+    fn wanted_type(&self, name: &str, tensor: &TensorInfo) -> GgmlType {
         let Options { file_type, overrides, pure, leave_output, output_type, token_embedding_type, .. } = self.options;
         let Some(file_type) = *file_type else { return tensor.ggml_type };
-        let is_kept = tensor.shape.len() < 2 || !is_quantizable(&tensor.name);
-        if is_kept || *leave_output && tensor.name == "output.weight" {
+        let is_kept = tensor.shape.len() < 2 || !is_quantizable(name);
+        if is_kept || *leave_output && name == "output.weight" {
             return tensor.ggml_type;
         }
-        let role = Role::of(&tensor.name);
+        let role = Role::of(name);
         let has_own_type = match role {
             Role::TokenEmbedding => token_embedding_type.or(output_type.filter(|_| self.shape.is_tied)),
             Role::Output => *output_type,
             _ => None,
         };
-        let by_pattern = overrides.iter().find(|o| o.pattern.is_match(&tensor.name)).map(|o| o.ggml_type);
+        let by_pattern = overrides.iter().find(|o| o.pattern.is_match(name)).map(|o| o.ggml_type);
         if let Some(ggml_type) = has_own_type.or(by_pattern) {
             return ggml_type;
         }
         if *pure || file_type.base().block_len() == 1 {
             return file_type.base();
         }
-        let index = self.ranks.get(&tensor.name).copied().or_else(|| layer(&tensor.name)).unwrap_or(0);
+        let index = self.ranks.get(name).copied().or_else(|| layer(name)).unwrap_or(0);
         let has_experts = tensor.shape.get(2).is_some_and(|n| *n > 1);
         let shape = TensorShape { role, index, num_columns: tensor.shape[0], has_experts };
         mix::mixed_type(file_type, &self.shape, &shape)
     }
 
-    fn needs_importance(&self, tensor: &TensorInfo, to: GgmlType) -> bool {
+    fn needs_importance(&self, name: &str, to: GgmlType) -> bool {
         use GgmlType::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_XXS, Q2_K};
-        let is_embedding = matches!(Role::of(&tensor.name), Role::TokenEmbedding | Role::Output);
+        let is_embedding = matches!(Role::of(name), Role::TokenEmbedding | Role::Output);
         let is_small = matches!(to, IQ1_S | IQ1_M | IQ2_XXS | IQ2_XS | IQ2_S | IQ3_XXS);
         !is_embedding && (is_small || to == Q2_K && self.options.file_type == Some(FileType::Q2_K_S))
     }
+}
+
+/// Whether an importance matrix would have a say in it.
+fn is_weighed(name: &str, source: &TensorInfo, to: GgmlType) -> bool {
+    to != source.ggml_type && to.block_len() > 1 && layer(name).is_some()
 }

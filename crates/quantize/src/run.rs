@@ -77,19 +77,16 @@ impl Plan {
         options: &RunOptions,
         mut progress: impl FnMut(u64),
     ) -> Result<Report, QuantizeError> {
-        let tensor = |t: &PlannedTensor| NewTensor {
-            name: t.source.name.clone(),
-            shape: t.source.shape.clone(),
-            ggml_type: t.to,
-        };
+        let tensor =
+            |t: &PlannedTensor| NewTensor { name: t.name.clone(), shape: t.source.shape.clone(), ggml_type: t.to };
         let tensors = self.tensors.iter().map(tensor).collect();
-        let writer_options = WriterOptions { overwrite: options.overwrite, ..WriterOptions::default() };
+        let writer_options = WriterOptions { overwrite: options.overwrite, split: self.split() };
         let mut writer = Writer::create(output, &self.metadata(gguf, options), tensors, &writer_options)?;
         let mut losses = Vec::with_capacity(self.tensors.len());
         for t in &self.tensors {
             let data = gguf.data(&t.source);
             if t.to == t.source.ggml_type {
-                writer.write_tensor(&t.source.name, data)?;
+                writer.write_tensor(&t.name, data)?;
                 progress(data.len() as u64);
                 losses.push(Loss { num_weights: t.source.num_weights() as u64, ..Loss::default() });
                 continue;
@@ -110,6 +107,7 @@ impl Plan {
 
     fn metadata(&self, gguf: &Gguf, options: &RunOptions) -> Metadata {
         let mut metadata = gguf.metadata().clone();
+        self.pruning.apply(&mut metadata);
         if let Some(file_type) = self.file_type {
             metadata.insert_as("general.file_type", Value::Uint(u64::from(file_type.id())), ValueType::U32);
             metadata.insert_as("general.quantization_version", Value::Uint(2), ValueType::U32);

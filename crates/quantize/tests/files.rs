@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gguf::{Builder, GgmlType, Gguf, Value};
+use gguf::{Array, Builder, GgmlType, Gguf, Metadata, NewTensor, Split, Value, ValueType, Writer, WriterOptions};
 use quant::{Format, Isa};
 use quantize::{FileType, Imatrix, Options, Plan, QuantizeError, Report, RunOptions};
 
@@ -182,4 +182,77 @@ fn what_exists_is_replaced_only_where_that_is_asked_for() {
     let error = quantize(&once, &options, &again).expect_err("quantized already").to_string();
     assert!(error.contains("`token_embd.weight` is Q8_0 already") && error.contains("--allow-requantize"), "{error}");
     quantize(&once, &Options { allow_requantize: true, ..options }, &again).expect("a file");
+}
+
+/// Four layers; each one's matrix of values is told by its first weight. Two files: the first has the layers 0 and 1.
+fn split_model(folder: &Path) -> Gguf {
+    let mut metadata = Metadata::default();
+    metadata.insert("general.architecture", Value::String("llama".into()));
+    metadata.insert_as("llama.block_count", Value::Uint(4), ValueType::U32);
+    metadata.insert("llama.attention.head_count", Value::Uint(4));
+    metadata.insert("llama.attention.head_count_kv", Value::Array(Array::Uint(vec![1, 2, 3, 4])));
+    metadata.insert("llama.rope.dimension_sections", Value::Array(Array::Uint(vec![1, 2])));
+    let tensor = |name: String, shape: &[usize]| NewTensor { name, shape: shape.to_vec(), ggml_type: GgmlType::F32 };
+    let mut tensors = vec![tensor("token_embd.weight".into(), &[256, 2])];
+    tensors.extend((0..4).map(|i| tensor(format!("blk.{i}.attn_v.weight"), &[256, 1])));
+    let options = WriterOptions { split: Split::Tensors(vec![3, 2]), ..WriterOptions::default() };
+    let mut writer = Writer::create(&folder.join("m.gguf"), &metadata, tensors.clone(), &options).expect("a file");
+    for (i, NewTensor { name, shape, .. }) in tensors.iter().enumerate() {
+        let values = (0..shape.iter().product()).map(|column| if column == 0 { i as f32 } else { 0.5 });
+        writer.write_tensor(name, &values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>()).expect("room");
+    }
+    let paths = writer.finish().expect("two files");
+    assert_eq!(paths.len(), 2);
+    Gguf::open(&paths[0]).expect("a sound split")
+}
+
+#[test]
+fn a_split_stays_one_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gguf = split_model(folder.path());
+    let options = Options { keep_split: true, ..Options::new(FileType::Q8_0) };
+    assert_eq!(Plan::new(&gguf, &options).expect("a plan").num_files(), 2);
+    let report = quantize(&gguf, &options, &folder.path().join("out.gguf")).expect("files");
+    let names: Vec<_> =
+        report.paths.iter().map(|path| path.file_name().expect("a name").display().to_string()).collect();
+    assert_eq!(names, ["out-00001-of-00002.gguf", "out-00002-of-00002.gguf"]);
+    let found = Gguf::open(&report.paths[0]).expect("a sound split");
+    let places: Vec<_> = found.tensors().iter().map(|t| (t.name.as_str(), found.file_of(t))).collect();
+    let expected: Vec<_> = gguf.tensors().iter().map(|t| (t.name.as_str(), gguf.file_of(t))).collect();
+    assert_eq!(places, expected);
+    let report = quantize(&gguf, &Options::new(FileType::Q8_0), &folder.path().join("one.gguf")).expect("a file");
+    assert_eq!(Gguf::open(&report.paths[0]).expect("a sound file").num_files(), 1);
+}
+
+#[test]
+fn layers_are_left_out_and_the_rest_numbered_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gguf = split_model(folder.path());
+    let mut imatrix = Imatrix::default();
+    imatrix.insert("blk.3.attn_v.weight", vec![1.0; 256]);
+    let prune = |layers: &[usize]| Options {
+        prune: layers.iter().copied().collect(),
+        imatrix: Some(imatrix.clone()),
+        keep_split: true,
+        ..Options::new(FileType::F16)
+    };
+    let report = quantize(&gguf, &prune(&[0, 2]), &folder.path().join("out.gguf")).expect("files");
+    let found = Gguf::open(&report.paths[0]).expect("a sound split");
+    let firsts: Vec<_> = found.tensors().iter().map(|t| (t.name.as_str(), values(&found, &t.name)[0])).collect();
+    assert_eq!(firsts, [("token_embd.weight", 0.0), ("blk.0.attn_v.weight", 2.0), ("blk.1.attn_v.weight", 4.0)]);
+    let uints = |key: &str| found.metadata().uints(key).ok().flatten();
+    assert_eq!(uints("llama.block_count"), Some(vec![2]));
+    assert_eq!(uints("llama.attention.head_count_kv"), Some(vec![2, 4]));
+    assert_eq!(uints("llama.rope.dimension_sections"), Some(vec![1, 2]), "no list of layers");
+    // The importance of layer 3 is that of layer 1 now; layer 1 had none.
+    let plan = Plan::new(&gguf, &Options { file_type: Some(FileType::Q4_0), ..prune(&[0, 2]) }).expect("a plan");
+    let unknown: Vec<_> = plan.tensors.iter().filter(|t| t.is_unknown).map(|t| t.name.as_str()).collect();
+    assert_eq!(unknown, ["blk.0.attn_v.weight"]);
+    // A file without tensors is no file.
+    let options = Options { imatrix: None, ..prune(&[2, 3]) };
+    assert_eq!(Plan::new(&gguf, &options).expect("a plan").num_files(), 1);
+    for (layers, layer) in [(&[4][..], "layer 4 "), (&[0, 1, 2, 3], "layer 0 ")] {
+        let error = Plan::new(&gguf, &prune(layers)).map(drop).expect_err("refused").to_string();
+        assert!(error.contains(layer) && error.contains("4 layers"), "{error}");
+    }
 }

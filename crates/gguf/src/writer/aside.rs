@@ -9,7 +9,7 @@ use std::{
 use super::WriteError;
 
 /// `NAME.part` until it is committed; removed when dropped before.
-pub(super) struct AsideFile {
+pub struct AsideFile {
     file: File,
     path: PathBuf,
     aside: PathBuf,
@@ -18,7 +18,10 @@ pub(super) struct AsideFile {
 
 impl AsideFile {
     /// Creates the file and takes its room on the disk, where the file system can.
-    pub(super) fn create(path: &Path, num_bytes: u64) -> Result<Self, WriteError> {
+    ///
+    /// # Errors
+    /// [`WriteError`] when it cannot be created, is being written by another program, or there is no room.
+    pub fn create(path: &Path, num_bytes: u64) -> Result<Self, WriteError> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".part");
         let aside = path.with_file_name(name);
@@ -35,16 +38,27 @@ impl AsideFile {
         Ok(this)
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// [`WriteError::Full`] or [`WriteError::Io`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.file.write_all(bytes).map_err(|e| self.error(e))
     }
 
-    pub(super) fn sync(&mut self) -> Result<(), WriteError> {
+    /// Waits until the disk has everything.
+    ///
+    /// # Errors
+    /// [`WriteError::Full`] or [`WriteError::Io`].
+    pub fn sync(&mut self) -> Result<(), WriteError> {
         self.file.sync_data().map_err(|e| self.error(e))
     }
 
     /// Gives the file its name.
-    pub(super) fn commit(self, overwrite: bool) -> Result<(), WriteError> {
+    ///
+    /// # Errors
+    /// [`WriteError::Exists`] when there is such a file, unless it shall be replaced; [`WriteError::Io`].
+    pub fn commit(self, overwrite: bool) -> Result<(), WriteError> {
         if !overwrite && self.path.symlink_metadata().is_ok() {
             return Err(WriteError::Exists { path: self.path.clone() });
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use quant::GgmlType;
 
-use super::{NewTensor, WriteError};
+use super::{NewTensor, Split, WriteError};
 use crate::{GgufError, Metadata, Value, ValueType, encode, header};
 
 static ZEROS: [u8; header::MAX_ALIGNMENT as usize] = [0; header::MAX_ALIGNMENT as usize];
@@ -35,11 +35,7 @@ struct FileLayout {
 }
 
 impl Layout {
-    pub(super) fn new(
-        metadata: &Metadata,
-        tensors: Vec<NewTensor>,
-        max_split_bytes: Option<u64>,
-    ) -> Result<Self, WriteError> {
+    pub(super) fn new(metadata: &Metadata, tensors: Vec<NewTensor>, split: &Split) -> Result<Self, WriteError> {
         let alignment = header::alignment(metadata)? as usize;
         let mut layout = Self { tensors: Vec::new(), files: vec![FileLayout::default()], alignment };
         let mut names = HashSet::new();
@@ -49,7 +45,7 @@ impl Layout {
                     GgufError::invalid(format!("tensor {}", tensor.name), "announced twice", "one entry").into()
                 );
             }
-            layout.place(tensor, max_split_bytes)?;
+            layout.place(tensor, split)?;
         }
         layout.set_metadata(metadata);
         Ok(layout)
@@ -85,11 +81,16 @@ impl Layout {
         out
     }
 
-    fn place(&mut self, tensor: NewTensor, max_split_bytes: Option<u64>) -> Result<(), WriteError> {
+    fn place(&mut self, tensor: NewTensor, split: &Split) -> Result<(), WriteError> {
         let num_bytes = num_bytes(&tensor.name, &tensor.shape, tensor.ggml_type)?;
         let mut file = self.files.len() - 1;
-        let with_this = self.files[file].tensor_bytes + num_bytes as u64;
-        if max_split_bytes.is_some_and(|max| with_this > max) && self.files[file].num_tensors > 0 {
+        let FileLayout { num_tensors, tensor_bytes, .. } = self.files[file];
+        let is_full = match split {
+            Split::Whole => false,
+            Split::MaxBytes(max) => tensor_bytes + num_bytes as u64 > *max,
+            Split::Tensors(counts) => file + 1 < counts.len() && num_tensors >= counts[file],
+        };
+        if is_full && num_tensors > 0 {
             self.files.push(FileLayout::default());
             file += 1;
         }

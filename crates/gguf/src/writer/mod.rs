@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use quant::GgmlType;
 
 use crate::{Metadata, split};
-use aside::AsideFile;
+pub use aside::AsideFile;
 pub use error::WriteError;
 use layout::{Layout, PlacedTensor};
 
@@ -32,8 +32,20 @@ pub struct NewTensor {
 pub struct WriterOptions {
     /// Replace files that exist; without it they are an error.
     pub overwrite: bool,
-    /// Begin a new file when the tensors of one would exceed this; a larger tensor has a file of its own.
-    pub max_split_bytes: Option<u64>,
+    /// What makes several files of one.
+    pub split: Split,
+}
+
+/// What makes several files of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Split {
+    /// There is one file.
+    #[default]
+    Whole,
+    /// A new file begins when the tensors of one would exceed so many bytes; a larger tensor has a file of its own.
+    MaxBytes(u64),
+    /// The files have so many tensors each, one after the other; what is left over stays in the last one.
+    Tensors(Vec<usize>),
 }
 
 /// A file, or the files of a split, being written.
@@ -59,7 +71,7 @@ impl Writer {
         tensors: Vec<NewTensor>,
         options: &WriterOptions,
     ) -> Result<Self, WriteError> {
-        let layout = Layout::new(metadata, tensors, options.max_split_bytes)?;
+        let layout = Layout::new(metadata, tensors, &options.split)?;
         let paths = split::names(path, layout.num_files());
         if !options.overwrite
             && let Some(path) = paths.iter().find(|p| p.symlink_metadata().is_ok())

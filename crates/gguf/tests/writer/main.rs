@@ -3,7 +3,9 @@
 
 use std::{fs, path::Path};
 
-use gguf::{Array, GgmlType, Gguf, Metadata, NewTensor, Strings, Value, ValueType, WriteError, Writer, WriterOptions};
+use gguf::{
+    Array, GgmlType, Gguf, Metadata, NewTensor, Split, Strings, Value, ValueType, WriteError, Writer, WriterOptions,
+};
 
 fn metadata() -> Metadata {
     let mut metadata = Metadata::default();
@@ -80,7 +82,7 @@ fn a_file_reads_back_with_its_value_types() {
 #[test]
 fn a_split_opens_by_its_first_file() {
     let folder = tempfile::tempdir().unwrap();
-    let options = WriterOptions { max_split_bytes: Some(95), ..WriterOptions::default() };
+    let options = WriterOptions { split: Split::MaxBytes(95), ..WriterOptions::default() };
     let paths = write_all(create(&folder.path().join("m.gguf"), &options).unwrap()).unwrap();
     assert_eq!(names(folder.path()), ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
     let gguf = check(&paths[0]);
