@@ -3,6 +3,8 @@
 `Case.tensors` gives pairs of the original name (from which gguf's table makes the file's) and the tensor.
 """
 
+import re
+
 import gguf
 import torch
 import transformers as tf
@@ -33,6 +35,8 @@ def permute(weight, heads):
 
 class Case:
     """A model whose tensors have the converter's plain names."""
+
+    is_encoder = False
 
     def __init__(self, name, arch, model_class, config, quantized=None, rounded=None, **keys):
         self.name, self.arch, self.model_class, self.config, self.keys = name, arch, model_class, config, keys
@@ -83,6 +87,69 @@ class Case:
 
     def tensor(self, name, tensor, config):
         yield name, tensor
+
+
+class Encoder(Case):
+    """A model that gives hidden states. Its file has a vocabulary of letters, alone and at the start of a word."""
+
+    is_encoder = True
+    names = {}
+
+    def write_keys(self, writer, config):
+        super().write_keys(writer, config)
+        writer.add_causal_attention(False)
+        writer.add_pooling_type(gguf.PoolingType.MEAN)
+        letters = [chr(ord("a") + i) for i in range(26)]
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        tokens = special + ["\u2581" + letter for letter in letters] + letters
+        tokens += [f"[unused{i}]" for i in range(VOCAB - len(tokens))]
+        writer.add_tokenizer_model("bert")
+        writer.add_token_list(tokens)
+        writer.add_token_types([3 if token.startswith("[") else 1 for token in tokens])
+        writer.add_bos_token_id(2)
+        writer.add_eos_token_id(3)
+        writer.add_sep_token_id(3)
+        writer.add_unk_token_id(1)
+        writer.add_pad_token_id(0)
+        writer.add_mask_token_id(4)
+
+    def tensor(self, name, tensor, config):
+        if name.startswith("pooler."):
+            return
+        for part, file_part in self.names.items():
+            if part in name:
+                layer = re.search(r"\.(\d+)\.", "." + name)
+                prefix = f"blk.{layer.group(1)}." if layer else ""
+                yield f"={prefix}{file_part}.{name.rsplit('.', 1)[1]}", tensor
+                return
+        yield name, tensor
+
+
+class XlmRoberta(Encoder):
+    """Positions count from behind the padding's id."""
+
+    def tensor(self, name, tensor, config):
+        is_positions = name == "embeddings.position_embeddings.weight"
+        yield from super().tensor(name, tensor[config.pad_token_id + 1 :] if is_positions else tensor, config)
+
+
+class Nomic(Encoder):
+    """Queries, keys and values come as one in the file."""
+
+    names = {
+        "post_attention_layernorm": "attn_output_norm",
+        "post_mlp_layernorm": "layer_output_norm",
+        "gate_proj": "ffn_gate",
+        "up_proj": "ffn_up",
+        "down_proj": "ffn_down",
+        "o_proj": "attn_output",
+    }
+
+    def tensors(self, state, config):
+        for layer in range(config.num_hidden_layers):
+            parts = [state.pop(f"layers.{layer}.self_attn.{part}_proj.weight") for part in "qkv"]
+            yield f"=blk.{layer}.attn_qkv.weight", torch.cat(parts)
+        yield from super().tensors(state, config)
 
 
 class Gemma(Case):
@@ -483,5 +550,10 @@ ALL = [
     Moe("olmoe_q4_0", "olmoe", tf.OlmoeForCausalLM,
         config(tf.OlmoeConfig, intermediate_size=32, num_experts=6, num_experts_per_tok=2), quantized="Q4_0",
         expert_count=6, expert_used_count=2),
+    Encoder("bert", "bert", tf.BertModel, config(tf.BertConfig), kv_heads=4),
+    XlmRoberta("xlm_roberta", "bert", tf.XLMRobertaModel,
+               config(tf.XLMRobertaConfig, pad_token_id=1, type_vocab_size=1, max_position_embeddings=CONTEXT + 2),
+               kv_heads=4),
+    Nomic("nomic_bert", "nomic-bert", tf.NomicBertModel, config(tf.NomicBertConfig), kv_heads=4),
 ]
 CASES = {case.name: case for case in ALL}

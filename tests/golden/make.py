@@ -22,6 +22,8 @@ from cases import CASES, VOCAB
 
 DATA = Path(__file__).parent / "data"
 LENGTHS = {"short": 6, "medium": 24, "long": 80}
+# Tokens of the texts of encoders.
+TEXTS = [1, 7, 33, 100]
 GREEDY = 32
 # A continuation whose best two tokens are nearer than this anywhere is no test of greedy decoding.
 MIN_MARGIN = 0.01
@@ -40,7 +42,7 @@ def fill(model, seed):
         noise = torch.randn(param.shape, generator=generator)
         if param.ndim >= 2 and ("embed" in name or "wte" in name or "wpe" in name or "word_embeddings" in name):
             values = 0.5 * noise
-        elif param.ndim >= 2 and "norm" not in name:
+        elif param.ndim >= 2 and "norm" not in name.lower():
             fan_in = param.shape[0] if "Conv1D" in type(owner(model, name)).__name__ else param.shape[-1]
             values = noise * (1.5 / fan_in**0.5)
         elif name.endswith("router.scale"):
@@ -48,7 +50,7 @@ def fill(model, seed):
             values = param.shape[0] ** 0.5 * (1 + 0.2 * noise)
         elif name.endswith("per_expert_scale"):
             values = 1 + 0.2 * noise
-        elif "norm" in name or "ln_" in name:
+        elif "norm" in name.lower() or "ln_" in name:
             one = 0.0 if name.endswith("bias") or model.config.model_type == "gemma" else 1.0
             values = one + 0.2 * noise
         else:
@@ -69,7 +71,7 @@ def file_tensors(case, model):
     """Pairs of the name in the file and the values: views of the parameters where the case only cuts and turns them."""
     names = gguf.get_tensor_name_map(case.model_arch, model.config.num_hidden_layers)
     state = dict(model.state_dict())
-    if model.config.tie_word_embeddings:
+    if getattr(model.config, "tie_word_embeddings", False):
         state.pop("lm_head.weight", None)
     for name, tensor in case.tensors(state, model.config):
         # A name that begins with `=` is the file's own.
@@ -193,6 +195,20 @@ def golden(model, vocab):
     return tensors, least
 
 
+@torch.no_grad()
+def encoder_golden(model, vocab):
+    """The hidden states of a few texts, and what poolings make of them."""
+    tensors = {}
+    for number, length in enumerate(TEXTS):
+        ids = torch.randint(5, vocab, (length,), generator=torch.Generator().manual_seed(number)).tolist()
+        hidden = model(input_ids=torch.tensor([ids])).last_hidden_state[0].float().numpy()
+        text = f"embed{number}"
+        tensors |= {f"{text}.ids": np.asarray(ids, np.int32), f"{text}.hidden": hidden}
+        for name, vector in {"mean": hidden.mean(axis=0), "cls": hidden[0], "last": hidden[-1]}.items():
+            tensors |= {f"{text}.{name}": vector.copy(), f"{text}.{name}_l2": vector / np.linalg.norm(vector)}
+    return tensors
+
+
 def write_gguf(path, case, model, quantized, scales):
     writer = gguf.GGUFWriter(path, case.arch)
     writer.add_name(path.stem)
@@ -211,7 +227,20 @@ def write_gguf(path, case, model, quantized, scales):
     writer.close()
 
 
+def make_encoder(case):
+    torch.manual_seed(0)
+    model = case.model().float().eval()
+    fill(model, 0)
+    tensors = encoder_golden(model, model.config.vocab_size)
+    write_gguf(DATA / f"{case.name}.gguf", case, model, {}, {})
+    save_file(tensors, DATA / f"{case.name}.golden.safetensors")
+    print(f"{case.name}: std {tensors['embed3.hidden'].std():.2f}")
+    return {"arch": case.arch, "class": type(model).__name__, "seed": 0}
+
+
 def make(case):
+    if case.is_encoder:
+        return make_encoder(case)
     for seed in range(MAX_SEEDS):
         torch.manual_seed(seed)
         model = case.model().float().eval()

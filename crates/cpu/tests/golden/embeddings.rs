@@ -65,11 +65,18 @@ fn check_encoder(model: &'static str, golden: &str) {
 #[test]
 fn bert() {
     check_encoder("bert.f16", "bert");
+    check_encoder("bert", "bert");
+}
+
+#[test]
+fn xlm_roberta() {
+    check_encoder("xlm_roberta", "xlm_roberta");
 }
 
 #[test]
 fn nomic_bert() {
     check_encoder("nomic.f16", "nomic");
+    check_encoder("nomic_bert", "nomic_bert");
 }
 
 /// The state of the last token, after the final norm: the last row of `hidden_last`.
