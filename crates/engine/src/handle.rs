@@ -77,7 +77,7 @@ impl EngineHandle {
                 return Err(SubmitError::Unsupported("the model is an encoder, which gives embeddings and no text"));
             }
             Task::Embed(_) if hidden_size == 0 => {
-                return Err(SubmitError::Unsupported("this device gives no embeddings; use `--device cpu`"));
+                return Err(SubmitError::Unsupported("the executor gives no hidden states back"));
             }
             Task::Generate(_) => num_prompt_tokens >= max_model_len,
             Task::Embed(_) => num_prompt_tokens > max_model_len,

@@ -38,6 +38,8 @@ pub struct Defaults {
     pub max_tokens: Option<usize>,
     /// Whether prompts share the prefix cache.
     pub cache_prompt: bool,
+    /// The norm that embeddings are divided by: -1 none, 0 the largest value over 32760, else a p-norm, 2 for unit length.
+    pub embd_normalize: i32,
     /// Variables for the chat template; a request's own win.
     pub template_kwargs: Map<String, Json>,
     /// Whether a last message of the assistant is continued, rather than answered.
@@ -51,6 +53,7 @@ impl Default for Defaults {
             seed: None,
             max_tokens: None,
             cache_prompt: true,
+            embd_normalize: 2,
             template_kwargs: Map::new(),
             prefill_assistant: true,
         }

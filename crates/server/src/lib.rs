@@ -8,6 +8,7 @@
 mod access;
 mod config;
 mod connections;
+mod embed;
 mod error;
 mod generate;
 mod heavy;

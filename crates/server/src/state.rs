@@ -8,7 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use engine::EngineHandle;
+use engine::{EngineHandle, ModelKind, Pooling};
 use text::{ChatTemplate, Tokenizer};
 use tokio::sync::Semaphore;
 use types::TokenId;
@@ -26,6 +26,8 @@ pub struct Model {
     pub tokenizer: Arc<Tokenizer>,
     /// Messages to a prompt.
     pub template: Arc<ChatTemplate>,
+    /// What becomes of the hidden states of texts; `None` where no embeddings are served.
+    pub pooling: Option<Pooling>,
     /// What clients are told about it.
     pub info: ModelInfo,
 }
@@ -133,6 +135,32 @@ impl AppState {
         } else {
             Err(ApiError::unavailable("The engine has stopped; the log says why"))
         }
+    }
+
+    /// The model, for new texts.
+    ///
+    /// # Errors
+    /// As [`Self::serving`], and 501 where the model writes none.
+    pub(crate) fn generating(&self) -> Result<&Arc<Loaded>, ApiError> {
+        let loaded = self.serving()?;
+        match loaded.model.engine.capacity().kind {
+            ModelKind::Decoder => Ok(loaded),
+            ModelKind::Encoder => {
+                let message = "the model is an encoder, which writes no text; it serves /v1/embeddings";
+                Err(ApiError::unsupported(message))
+            }
+        }
+    }
+
+    /// The model, for new embeddings, and what becomes of hidden states.
+    ///
+    /// # Errors
+    /// As [`Self::serving`], and 501 where it serves none.
+    pub(crate) fn embedding(&self) -> Result<(&Arc<Loaded>, Pooling), ApiError> {
+        let loaded = self.serving()?;
+        // llama-server's words.
+        let refused = || ApiError::unsupported("This server does not support embeddings. Start it with `--embeddings`");
+        Ok((loaded, loaded.model.pooling.ok_or_else(refused)?))
     }
 
     /// No new work from now on.

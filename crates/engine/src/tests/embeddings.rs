@@ -66,5 +66,5 @@ fn what_a_model_cannot_give_is_refused() {
     let Err(refused) = without.submit(Request { task: Task::Embed(Pooling::Mean), ..request(0, 4, 1) }) else {
         panic!("it was accepted")
     };
-    assert_eq!(refused.to_string(), "this device gives no embeddings; use `--device cpu`");
+    assert_eq!(refused.to_string(), "the executor gives no hidden states back");
 }

@@ -8,7 +8,7 @@ mod requests;
 
 use std::{collections::HashMap, time::Duration};
 
-use engine::{Capacity, EngineStats, FailReason};
+use engine::{Capacity, EngineStats, FailReason, Finished};
 use prometheus::{TextEncoder, proto::MetricFamily};
 
 use crate::generate::Figures;
@@ -49,6 +49,11 @@ impl Metrics {
     /// A choice is complete, so long after its request.
     pub(crate) fn finished(&self, finish_reason: &str, figures: &Figures, after: Duration) {
         self.requests.finished(finish_reason, figures, after);
+    }
+
+    /// A text is embedded, so long after its request.
+    pub(crate) fn embedded(&self, finished: &Finished, after: Duration) {
+        self.requests.embedded(finished, after);
     }
 
     /// A choice failed after it was accepted.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::Capacity;
+use engine::{Capacity, Finished};
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
 use super::vllm_labels;
@@ -81,6 +81,17 @@ impl Requests {
             ended,
             registry,
         }
+    }
+
+    /// A text is embedded, so long after its request. It counts as one that came to its own end, with no tokens of an
+    /// answer.
+    pub(super) fn embedded(&self, finished: &Finished, after: Duration) {
+        self.ended.with_label_values(&["stop"]).inc();
+        self.end_to_end.observe(after.as_secs_f64());
+        self.queue.observe(finished.queue_time.as_secs_f64());
+        self.prefill.observe(finished.prefill_time.as_secs_f64());
+        self.inference.observe(finished.prefill_time.as_secs_f64());
+        self.prompt_tokens.observe(finished.num_prompt_tokens as f64);
     }
 
     /// A choice is complete, so long after its request.

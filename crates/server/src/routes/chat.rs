@@ -21,7 +21,7 @@ const MAX_TOP_LOGPROBS: u32 = 20;
 
 /// Answers a conversation.
 pub(super) async fn completions(State(state): State<Arc<AppState>>, fields: Fields) -> Result<Response, ApiError> {
-    let loaded = Arc::clone(state.serving()?);
+    let loaded = Arc::clone(state.generating()?);
     let config = Arc::clone(&state);
     let (jobs, delivery, answer) = heavy::run(&state, fields.num_bytes, move |cancelled| {
         let delivery = Delivery::parse(&fields)?;

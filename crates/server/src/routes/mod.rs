@@ -2,6 +2,7 @@
 
 mod chat;
 mod completions;
+mod embeddings;
 mod health;
 mod metrics;
 mod models;
@@ -46,6 +47,9 @@ pub(crate) fn router(state: Arc<AppState>) -> Router {
         .route("/v1/completions", post(completions::completions))
         .route("/completion", post(native::completion))
         .route("/completions", post(native::completion))
+        .route("/v1/embeddings", post(embeddings::openai))
+        .route("/embedding", post(embeddings::native))
+        .route("/embeddings", post(embeddings::native))
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
         .fallback(not_found)
@@ -85,7 +89,12 @@ async fn generate(
 }
 
 fn json(value: &Json) -> Response {
-    let mut response = Body::from(value.to_string()).into_response();
+    json_text(value.to_string())
+}
+
+/// An answer that is JSON already.
+fn json_text(text: String) -> Response {
+    let mut response = Body::from(text).into_response();
     let kind = HeaderValue::from_static("application/json; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
+use engine::ModelKind;
 use serde_json::json;
 use text::Kind;
 
@@ -22,12 +23,15 @@ pub(super) async fn models(State(state): State<Arc<AppState>>) -> Result<Respons
         Kind::WordPiece => 3,
         Kind::Unigram => 4,
     };
+    let writes = (loaded.model.engine.capacity().kind == ModelKind::Decoder).then_some("completion");
+    let embeds = loaded.model.pooling.map(|_| "embedding");
+    let capabilities: Vec<&str> = writes.into_iter().chain(embeds).collect();
     Ok(super::json(&json!({
         "models": [{
             "name": info.id,
             "model": info.id,
             "type": "model",
-            "capabilities": ["completion"],
+            "capabilities": capabilities,
             "details": { "format": "gguf", "quantization_level": info.ftype },
         }],
         "object": "list",

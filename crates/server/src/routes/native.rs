@@ -21,7 +21,7 @@ const MAX_PROBS: i64 = 1000;
 
 /// Continues one prompt or several.
 pub(super) async fn completion(State(state): State<Arc<AppState>>, fields: Fields) -> Result<Response, ApiError> {
-    let loaded = Arc::clone(state.serving()?);
+    let loaded = Arc::clone(state.generating()?);
     let config = Arc::clone(&state);
     let (jobs, delivery, answer) = heavy::run(&state, fields.num_bytes, move |cancelled| {
         let delivery = Delivery::parse(&fields)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
+use engine::Pooling;
 use serde_json::json;
 use types::TokenId;
 
@@ -11,6 +12,16 @@ use crate::{
     state::AppState,
     wire::answer::{BUILD, settings},
 };
+
+/// `--pooling`'s word.
+fn pooling_name(pooling: Pooling) -> &'static str {
+    match pooling {
+        Pooling::None => "none",
+        Pooling::Mean => "mean",
+        Pooling::Cls => "cls",
+        Pooling::Last => "last",
+    }
+}
 
 /// The server's properties.
 pub(super) async fn props(State(state): State<Arc<AppState>>) -> Result<Response, ApiError> {
@@ -38,6 +49,7 @@ pub(super) async fn props(State(state): State<Arc<AppState>>) -> Result<Response
         "chat_template": info.chat_template,
         "bos_token": text(tokenizer.bos()),
         "eos_token": text(tokenizer.eos()),
+        "pooling": loaded.model.pooling.map(pooling_name),
         "build_info": BUILD,
         "is_sleeping": false,
     })))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use types::TokenId;
 
-use super::{fields::Fields, refused, sampling};
+use super::{fields::Fields, prompt::Purpose, refused, sampling};
 use crate::{
     config::{Defaults, ServerConfig},
     error::ApiError,
@@ -56,10 +56,7 @@ pub(crate) fn spread(
     num_choices: u32,
     loaded: &Loaded,
 ) -> Result<Vec<Job>, ApiError> {
-    let num_ctx = loaded.num_ctx();
-    if let Some(prompt) = prompts.iter().find(|prompt| prompt.len() >= num_ctx) {
-        return Err(ApiError::context_exceeded(prompt.len(), num_ctx));
-    }
+    prompts.iter().try_for_each(|prompt| Purpose::Generate.check_len(prompt.len(), loaded))?;
     loaded.metrics.num_choices(num_choices as usize);
     let choices = |prompt: Vec<TokenId>| {
         (0..num_choices).map(move |choice| {

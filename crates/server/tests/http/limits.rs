@@ -30,7 +30,7 @@ fn larger_bodies_get_413_and_the_answer_arrives() {
 fn a_full_queue_is_429_and_the_others_go_on() {
     let (executor, gate) = gated(letter('a'), Capacity { max_num_seqs: 1, ..CAPACITY });
     let engine = EngineConfig { max_waiting: 0, ..EngineConfig::default() };
-    let server = Server::with(executor, Setup { engine, adjust: None });
+    let server = Server::with(executor, Setup { engine, ..Setup::default() });
     let body = json!({ "prompt": "a", "n_predict": 2 });
     let mut running = server.send("/completion", &body);
     assert!(gate.wait_launched().is_some());
@@ -46,7 +46,7 @@ fn a_full_queue_is_429_and_the_others_go_on() {
 fn a_request_of_many_choices_takes_all_its_places_or_none() {
     let (executor, gate) = gated(letter('a'), Capacity { max_num_seqs: 1, ..CAPACITY });
     let engine = EngineConfig { max_waiting: 2, ..EngineConfig::default() };
-    let server = Server::with(executor, Setup { engine, adjust: None });
+    let server = Server::with(executor, Setup { engine, ..Setup::default() });
     assert_error(&server.post("/completion", &json!({ "prompt": "a", "n": 4 })), 429, &["3"]);
     drop(gate);
     // Those of its choices that had been accepted were aborted.

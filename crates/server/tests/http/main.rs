@@ -7,6 +7,7 @@ mod chat;
 mod client;
 mod completions;
 mod drain;
+mod embeddings;
 mod executor;
 mod limits;
 mod native;

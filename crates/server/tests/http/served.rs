@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, thread};
 
-use engine::{Engine, EngineConfig, Executor};
+use engine::{Engine, EngineConfig, Executor, Pooling};
 use gguf::{Array, Builder, Gguf, Value};
 use serde_json::Value as Json;
 use server::{Bound, Model, ModelInfo, Ready, ServerConfig};
@@ -41,7 +41,7 @@ fn vocabulary() -> Vec<(String, u64)> {
     tokens
 }
 
-fn model(engine: engine::EngineHandle) -> Model {
+fn model(engine: engine::EngineHandle, pooling: Option<Pooling>) -> Model {
     let (texts, types): (Vec<String>, Vec<u64>) = vocabulary().into_iter().unzip();
     let file = Builder::new()
         .value("tokenizer.ggml.model", Value::String("llama".into()))
@@ -58,7 +58,7 @@ fn model(engine: engine::EngineHandle) -> Model {
         train_context: 2048,
         ..ModelInfo::default()
     };
-    Model { engine, tokenizer: Arc::new(tokenizer), template: Arc::new(template), info }
+    Model { engine, tokenizer: Arc::new(tokenizer), template: Arc::new(template), pooling, info }
 }
 
 /// A running server; it ends with the test.
@@ -73,6 +73,8 @@ pub(crate) struct Server {
 pub(crate) struct Setup {
     pub(crate) engine: EngineConfig,
     pub(crate) adjust: Option<fn(&mut ServerConfig)>,
+    /// Whether and how texts are embedded.
+    pub(crate) pooling: Option<Pooling>,
 }
 
 impl Server {
@@ -84,7 +86,7 @@ impl Server {
     pub(crate) fn with(executor: impl Executor + 'static, setup: Setup) -> Self {
         let (server, ready) = Self::loading(setup.adjust.unwrap_or(|_| ()));
         let engine = Engine::start(Box::new(executor), setup.engine).expect("the capacity is usable");
-        ready.set(model(engine));
+        ready.set(model(engine, setup.pooling));
         server
     }
 
