@@ -6,6 +6,11 @@ use super::server::Server;
 
 #[test]
 fn the_openai_client_works() {
+    run_client("openai_client.py", &Server::demo(&["--api-key", "secret", "-np", "16"]));
+}
+
+/// Runs a script of `tests/clients` against a server whose key is `secret`; skipped where there is no Python for it.
+pub(super) fn run_client(script: &str, server: &Server) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join("target/test-env/bin/python");
     if !python.exists() {
@@ -14,10 +19,9 @@ fn the_openai_client_works() {
         eprintln!("skipped: no Python environment; tests/setup makes one");
         return;
     }
-    let server = Server::demo(&["--api-key", "secret", "-np", "16"]);
     let url = format!("http://{}", server.address);
     let output = Command::new(python)
-        .arg(root.join("tests/clients/openai_client.py"))
+        .arg(root.join("tests/clients").join(script))
         .args([&url, "secret"])
         .output()
         .expect("Python runs");

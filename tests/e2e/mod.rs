@@ -8,6 +8,7 @@ mod convert;
 mod convert_aborted;
 mod crowd;
 mod downloads;
+mod embeddings;
 pub(crate) mod http;
 mod kernels;
 mod lifecycle;

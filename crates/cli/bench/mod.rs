@@ -18,7 +18,7 @@ use crate::{
     logging::{self, LogFormat},
     numbers::{bytes, parameters},
     progress::{LoadBar, Work},
-    source::SourceArgs,
+    source::{SourceArgs, check_writes},
 };
 use measure::{Case, Measured};
 use profile::Profile;
@@ -81,6 +81,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Some(path) => Gguf::open(path).with_context(|| format!("cannot read `{}`", path.display()))?,
         None => Gguf::from_static(demo::DEMO_GGUF)?,
     });
+    check_writes(&gguf)?;
     let cases = args.cases();
     anyhow::ensure!(!cases.is_empty(), "nothing to measure: give --n-prompt or --batch and --n-gen");
     let wanted = measure::wanted(&cases, args.ubatch_size);

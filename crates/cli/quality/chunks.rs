@@ -14,6 +14,7 @@ use types::{BLOCK_SIZE, BlockId, SamplingParams, SeqId, TokenId};
 use crate::{
     device::{self, DeviceArgs, Wanted},
     progress::{LoadBar, Work},
+    source::check_writes,
     text_chunks::{self, Cut},
 };
 
@@ -74,7 +75,9 @@ impl TextArgs {
 
 /// Opens a file, naming it in the error.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Arc<Gguf>> {
-    Ok(Arc::new(Gguf::open(path).with_context(|| format!("cannot load `{}`", path.display()))?))
+    let gguf = Gguf::open(path).with_context(|| format!("cannot load `{}`", path.display()))?;
+    check_writes(&gguf).with_context(|| format!("cannot measure `{}`", path.display()))?;
+    Ok(Arc::new(gguf))
 }
 
 impl Chunks {

@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use gguf::Gguf;
 
-use crate::{inspect::write_out, logging, logging::LogFormat, serve::file_type};
+use crate::{inspect::write_out, logging, logging::LogFormat, serve::file_type, source::check_writes};
 use gpu::{Gpu, GpuName};
 use plan::{Strategy, Wanted, candidates, choose};
 use report::Report;
@@ -55,6 +55,7 @@ pub(crate) struct RecommendArgs {
 pub(crate) fn run(args: &RecommendArgs) -> anyhow::Result<()> {
     logging::init(LogFormat::Auto);
     let gguf = Gguf::open(&args.file).with_context(|| format!("cannot read `{}`", args.file.display()))?;
+    check_writes(&gguf).with_context(|| format!("cannot advise on `{}`", args.file.display()))?;
     let shape = Shape::of(&gguf).with_context(|| format!("cannot advise on `{}`", args.file.display()))?;
     let wanted = args.wanted()?;
     let candidates = candidates(&gguf, &shape, &file_type::name(&gguf), &wanted);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Map, Value as Json};
 
 use super::accepted::AcceptedArgs;
@@ -21,6 +21,8 @@ pub(crate) struct ServeArgs {
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
     pub(crate) batching: BatchingArgs,
+    #[command(flatten)]
+    pub(crate) embeddings: EmbeddingArgs,
     #[command(flatten)]
     pub(crate) http: HttpArgs,
     #[command(flatten)]
@@ -118,18 +120,50 @@ pub(crate) struct BatchingArgs {
     /// Let each request take the whole context (-kvu), also with --parallel
     #[arg(long, env = "LLAMA_ARG_KV_UNIFIED", value_parser = switch)]
     pub(crate) kv_unified: bool,
-    /// Tokens in one step at most (the smaller of this and --ubatch-size)
-    #[arg(short, long, default_value_t = 2048, env = "LLAMA_ARG_BATCH", value_parser = at_least_1)]
-    pub(crate) batch_size: usize,
-    /// Tokens in one step at most (-ub; the smaller of this and --batch-size)
-    #[arg(long, default_value_t = 512, env = "LLAMA_ARG_UBATCH", value_parser = at_least_1)]
-    pub(crate) ubatch_size: usize,
+    /// Tokens in one step at most (the smaller of this and --ubatch-size) [default: 2048, for an encoder at least its context]
+    #[arg(short, long, env = "LLAMA_ARG_BATCH", value_parser = at_least_1)]
+    pub(crate) batch_size: Option<usize>,
+    /// Tokens in one step at most (-ub; the smaller of this and --batch-size) [default: 512, for an encoder at least its
+    /// context]
+    #[arg(long, env = "LLAMA_ARG_UBATCH", value_parser = at_least_1)]
+    pub(crate) ubatch_size: Option<usize>,
     /// Requests that may wait before further ones are refused with 429
     #[arg(long, default_value_t = 256, env = "LLCUDA_MAX_QUEUE")]
     pub(crate) max_queue: usize,
     /// Do not reuse the keys and values of prompts seen before
     #[arg(long, env = "LLAMA_ARG_NO_CACHE_PROMPT", value_parser = switch)]
     pub(crate) no_cache_prompt: bool,
+}
+
+/// How texts become vectors.
+#[derive(Args)]
+#[command(next_help_heading = "Embeddings")]
+pub(crate) struct EmbeddingArgs {
+    /// Serve embeddings of any model; those of encoders, and of models whose file says how to pool, are served anyway
+    #[arg(long, visible_alias = "embeddings", env = "LLAMA_ARG_EMBEDDINGS", value_parser = switch)]
+    pub(crate) embedding: bool,
+    /// What the hidden states of a text become [default: what the file says, else none]
+    #[arg(long, value_enum, env = "LLAMA_ARG_POOLING")]
+    pub(crate) pooling: Option<PoolingArg>,
+    /// The norm that embeddings are divided by: -1 none, 0 the largest value over 32760, 1 taxicab, 2 Euclidean, more a p-norm
+    #[arg(long, default_value_t = 2, allow_negative_numbers = true, value_name = "N",
+          value_parser = clap::value_parser!(i32).range(-1..=64))]
+    pub(crate) embd_normalize: i32,
+}
+
+/// `--pooling`'s words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PoolingArg {
+    /// A vector for each token, on llama-server's own routes alone
+    None,
+    /// The mean
+    Mean,
+    /// The first token's
+    Cls,
+    /// The last token's
+    Last,
+    /// A score; not supported yet
+    Rank,
 }
 
 fn at_least_1(text: &str) -> Result<usize, String> {

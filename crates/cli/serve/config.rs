@@ -31,6 +31,7 @@ impl ServeArgs {
                 seed: u32::try_from(self.sampling.seed).ok(),
                 max_tokens: usize::try_from(self.sampling.predict).ok(),
                 cache_prompt: !self.batching.no_cache_prompt,
+                embd_normalize: self.embeddings.embd_normalize,
                 template_kwargs: self.model.template.chat_template_kwargs.clone().unwrap_or_default(),
                 prefill_assistant: self.model.template.continues_assistant(),
             },
@@ -60,8 +61,20 @@ impl BatchingArgs {
             self.ctx_size,
             seq_tokens.unwrap_or(0)
         );
-        let num_batched_tokens = self.batch_size.min(self.ubatch_size);
+        let num_batched_tokens = self.num_batched_tokens(1);
         Ok(Wanted { num_seqs, num_batched_tokens, num_tokens, seq_tokens })
+    }
+
+    /// The same for an encoder that was trained for `train_tokens`: a step has all of a text, so that what a text may have
+    /// follows from the step.
+    pub(super) fn wanted_of_encoder(&self, wanted: Wanted, train_tokens: usize) -> Wanted {
+        let longest = wanted.seq_tokens.unwrap_or(train_tokens).min(train_tokens);
+        Wanted { num_batched_tokens: self.num_batched_tokens(longest), ..wanted }
+    }
+
+    /// Tokens of a step: what the flags say, else llama-server's defaults, or more where `least` does.
+    fn num_batched_tokens(&self, least: usize) -> usize {
+        self.batch_size.unwrap_or(least.max(2048)).min(self.ubatch_size.unwrap_or(least.max(512)))
     }
 
     fn num_seqs(&self, default_parallel: usize) -> anyhow::Result<usize> {
@@ -152,8 +165,22 @@ mod tests {
         assert_eq!((wanted("-c 4096").num_seqs, wanted("-c 4096").seq_tokens), (16, Some(4096)));
         assert_eq!((wanted("").num_tokens, wanted("").seq_tokens), (None, None));
         assert_eq!(wanted("-b 64").num_batched_tokens, 64);
+        assert_eq!((wanted("").num_batched_tokens, wanted("--ubatch-size 4096").num_batched_tokens), (512, 2048));
         assert!(args("-c 4 --parallel 4").batching.wanted(16).is_err());
         assert!(args("--parallel 0").batching.wanted(16).is_err());
+    }
+
+    #[test]
+    fn a_step_of_an_encoder_has_room_for_its_longest_text() {
+        let num_tokens = |line, train_tokens| {
+            let batching = args(line).batching;
+            batching.wanted_of_encoder(batching.wanted(16).unwrap(), train_tokens).num_batched_tokens
+        };
+        assert_eq!((num_tokens("", 128), num_tokens("", 8192)), (512, 8192));
+        assert_eq!(
+            (num_tokens("-c 1024", 8192), num_tokens("--ubatch-size 64", 8192), num_tokens("-b 64", 8192)),
+            (1024, 64, 64)
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use text::{ChatTemplate, Tokenizer};
 
 use super::{
     args::{ModelArgs, ServeArgs},
-    file_type,
+    embeddings, file_type,
     summary::Summary,
     template,
 };
@@ -32,7 +32,11 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<(Model, Summary)> {
     let spec = model::decoder_spec(&gguf)?;
     let metadata = text_metadata(&mut gguf);
     let gguf = Arc::new(gguf);
-    let wanted = args.batching.wanted(args.device.default_parallel())?;
+    let mut wanted = args.batching.wanted(args.device.default_parallel())?;
+    if spec.is_encoder() {
+        wanted = args.batching.wanted_of_encoder(wanted, spec.context_length);
+    }
+    let pooling = embeddings::pooling(&args.embeddings, &spec)?;
     // The tokenizer takes as long as the weights of a small model.
     let (text, loaded) = thread::scope(|scope| {
         let text = scope.spawn(|| text(&args.model, metadata));
@@ -63,8 +67,9 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<(Model, Summary)> {
         num_blocks: pools.first().num_blocks,
         max_num_seqs,
         max_model_len,
+        serves: embeddings::describe(pooling, &engine.capacity()),
     };
-    Ok((Model { engine, tokenizer, template, info }, summary))
+    Ok((Model { engine, tokenizer, template, pooling, info }, summary))
 }
 
 /// The model's file and where it lies, or the demo model.

@@ -6,6 +6,7 @@
 mod accepted;
 mod args;
 mod config;
+mod embeddings;
 pub(crate) mod file_type;
 mod load;
 mod signals;

@@ -20,6 +20,8 @@ pub(super) struct Summary {
     pub(super) num_blocks: usize,
     pub(super) max_num_seqs: usize,
     pub(super) max_model_len: usize,
+    /// What clients can have: texts, embeddings.
+    pub(super) serves: String,
 }
 
 impl Summary {
@@ -42,6 +44,7 @@ impl Summary {
             context = self.max_model_len,
             users_with_full_context = self.full_users(),
             max_users = self.max_num_seqs,
+            serves = self.serves,
             "ready"
         );
     }
@@ -80,6 +83,7 @@ impl Summary {
                 "users".to_owned(),
                 format!("{} at once, {} of them with a full context; more wait", self.max_num_seqs, self.full_users()),
             ],
+            ["serves".to_owned(), self.serves.clone()],
             ["open".to_owned(), url.to_owned()],
         ]);
         table
@@ -108,6 +112,7 @@ mod tests {
             num_blocks: 64,
             max_num_seqs: 16,
             max_model_len: 256,
+            serves: "texts".into(),
         };
         assert_eq!(summary.full_users(), 4);
         let text = summary.table("http://127.0.0.1:8080").to_string();

@@ -5,8 +5,10 @@ mod override_kv;
 
 use std::path::{Path, PathBuf};
 
+use anyhow::ensure;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use gguf::Gguf;
 use hub::{Hub, HubConfig, ModelRef};
 
 use crate::{numbers::bytes, progress::DownloadBar};
@@ -40,6 +42,20 @@ pub(crate) struct SourceArgs {
     /// Never use the network: what was downloaded before, or an error
     #[arg(long, env = "LLAMA_ARG_OFFLINE", value_parser = super::serve::switch)]
     pub(crate) offline: bool,
+}
+
+/// Refuses a model that writes no text, for commands that are about writing.
+///
+/// # Errors
+/// When it is an encoder, or none that we know.
+pub(crate) fn check_writes(gguf: &Gguf) -> anyhow::Result<()> {
+    let spec = model::decoder_spec(gguf)?;
+    ensure!(
+        !spec.is_encoder(),
+        "`{}` models are encoders: they predict no tokens, only `serve` has use for them",
+        spec.arch
+    );
+    Ok(())
 }
 
 impl SourceArgs {
