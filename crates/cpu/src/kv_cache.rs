@@ -4,7 +4,9 @@
 //! padded with zeros to whole [`Lanes`]: what attention reads for one head of one block lies in one piece.
 
 use model::{DecoderSpec, LayerSpec};
-use quant::{Isa, Kernel, LANES, Lanes, as_floats_mut, f16_to_f32, f32_to_f16};
+use quant::{
+    Isa, Kernel, LANES, Lanes, as_floats_mut, as_lanes, as_lanes_mut, f16_to_f32, f32_to_f16, untouched_floats,
+};
 use types::{BLOCK_SIZE, KvPools};
 
 use crate::{CpuError, KvType};
@@ -33,7 +35,8 @@ pub(crate) struct Plane {
 }
 
 enum Store {
-    F32(Vec<Lanes>),
+    /// To be viewed as lanes.
+    F32(Vec<f32>),
     F16(Vec<[u16; LANES]>),
 }
 
@@ -99,20 +102,11 @@ fn block_lanes(layer: &LayerSpec) -> usize {
     BLOCK_SIZE * layer.attention.num_kv_heads * layer.attention.head_dim.div_ceil(LANES)
 }
 
-/// Zeros that the system makes when they are first touched: a pool of gigabytes costs no time at the start, and only
-/// what is used takes memory. `None` where memory does not suffice.
-fn untouched_zeros(len: usize) -> Option<Vec<[u16; LANES]>> {
+/// As `untouched_floats`, of half the size.
+fn untouched_halves(len: usize) -> Option<Vec<[u16; LANES]>> {
     // Fails here rather than in `vec!`, which would end the process.
     Vec::<[u16; LANES]>::new().try_reserve_exact(len).ok()?;
     Some(vec![[0; LANES]; len])
-}
-
-/// Zeros, or `None` where memory does not suffice.
-fn zeros<T: Clone>(len: usize, zero: T) -> Option<Vec<T>> {
-    let mut zeros = Vec::new();
-    zeros.try_reserve_exact(len).ok()?;
-    zeros.resize(len, zero);
-    Some(zeros)
 }
 
 impl Plane {
@@ -120,8 +114,8 @@ impl Plane {
     fn new(layer: &LayerSpec, kv_type: KvType, num_blocks: usize) -> Option<Self> {
         let len = block_lanes(layer).checked_mul(num_blocks)?;
         let store = match kv_type {
-            KvType::F32 => Store::F32(zeros(len, Lanes([0.0; LANES]))?),
-            KvType::F16 => Store::F16(untouched_zeros(len)?),
+            KvType::F32 => Store::F32(untouched_floats(len)?),
+            KvType::F16 => Store::F16(untouched_halves(len)?),
         };
         Some(Self { num_heads: layer.attention.num_kv_heads, head_dim: layer.attention.head_dim, store })
     }
@@ -137,7 +131,10 @@ impl Plane {
         for (head, values) in heads.chunks_exact(head_dim).enumerate() {
             let at = self.start(slot / BLOCK_SIZE, head) + slot % BLOCK_SIZE * lanes;
             match &mut self.store {
-                Store::F32(store) => as_floats_mut(&mut store[at..at + lanes])[..head_dim].copy_from_slice(values),
+                Store::F32(store) => {
+                    let lanes = &mut as_lanes_mut(store)[at..at + lanes];
+                    as_floats_mut(lanes)[..head_dim].copy_from_slice(values);
+                }
                 Store::F16(store) => {
                     let halves = &mut store[at..at + lanes].as_flattened_mut()[..head_dim];
                     halves.iter_mut().zip(values).for_each(|(half, x)| *half = f32_to_f16(*x));
@@ -150,7 +147,7 @@ impl Plane {
     pub(crate) fn read<'a>(&'a self, isa: Isa, block: usize, head: usize, scratch: &'a mut Vec<Lanes>) -> &'a [Lanes] {
         let (start, len) = (self.start(block, head), BLOCK_SIZE * self.head_lanes());
         match &self.store {
-            Store::F32(store) => &store[start..start + len],
+            Store::F32(store) => &as_lanes(store)[start..start + len],
             Store::F16(store) => {
                 scratch.resize(len, Lanes::default());
                 isa.run(Widen { halves: store[start..start + len].as_flattened(), out: as_floats_mut(scratch) });
@@ -186,14 +183,18 @@ mod tests {
     use quant::{Isa, as_floats};
     use types::BLOCK_SIZE;
 
-    use super::{Lanes, Plane, Store};
+    use super::{Plane, Store};
 
     #[test]
     fn what_was_written_is_read_back() {
         for f16 in [false, true] {
             let (num_heads, head_dim) = (3, 20);
             let len = 2 * num_heads * BLOCK_SIZE * 2;
-            let store = if f16 { Store::F16(vec![[0; 16]; len]) } else { Store::F32(vec![Lanes::default(); len]) };
+            let store = if f16 {
+                Store::F16(vec![[0; 16]; len])
+            } else {
+                Store::F32(super::untouched_floats(len).expect("memory"))
+            };
             let mut plane = Plane { num_heads, head_dim, store };
             // Small integers are exact in both types.
             let token = |slot: usize| (0..num_heads * head_dim).map(|i| (slot * 60 + i) as f32).collect::<Vec<_>>();

@@ -12,6 +12,31 @@ pub(crate) const GROUP_LEN: usize = SUPERBLOCK_LEN / LANES;
 #[repr(C, align(64))]
 pub struct Lanes(pub [f32; LANES]);
 
+/// Floats that can be viewed as `len` lanes, all zero. The system clears pages when they are first touched: gigabytes
+/// take no time, and only what is used takes memory. `None` where memory does not suffice.
+#[must_use]
+pub fn untouched_floats(len: usize) -> Option<Vec<f32>> {
+    // Lanes begin at a multiple of their size; what the allocator aligns so, it clears at once.
+    let num_floats = len.checked_mul(LANES)?.checked_add(LANES - 1)?;
+    // Fails here rather than in `vec!`, which would end the process.
+    Vec::<f32>::new().try_reserve_exact(num_floats).ok()?;
+    Some(vec![0.0; num_floats])
+}
+
+/// Views floats as the lanes among them.
+#[must_use]
+pub fn as_lanes(floats: &[f32]) -> &[Lanes] {
+    // SAFETY: `Lanes` is floats alone, and every value of those is one of theirs.
+    unsafe { floats.align_to().1 }
+}
+
+/// Views floats as the lanes among them.
+#[must_use]
+pub fn as_lanes_mut(floats: &mut [f32]) -> &mut [Lanes] {
+    // SAFETY: as in `as_lanes`; the borrow stays exclusive.
+    unsafe { floats.align_to_mut().1 }
+}
+
 /// 256 weights or activations as integers: sixteen groups of sixteen, each with its own scale and term.
 ///
 /// The kernels read it interleaved: group `4i + l` lies in lane `4l + i`, and lane `p` of vector `v` holds the bytes
