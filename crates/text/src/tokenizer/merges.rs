@@ -1,6 +1,6 @@
 //! The merges of BPE: which neighbours become one token, the earlier the line of the file the sooner.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, thread};
 
 use ahash::HashMap;
 use gguf::Strings;
@@ -13,6 +13,10 @@ pub(crate) const MERGES: &str = "tokenizer.ggml.merges";
 const NONE: u32 = u32::MAX;
 /// After so many merges, it is asked whether anybody still waits.
 const MERGES_PER_CHECK: u32 = 1 << 12;
+/// Fewer lines are not worth a thread of their own.
+const LINES_PER_THREAD: usize = 1 << 14;
+/// Threads that look up the tokens of lines at most.
+const MAX_THREADS: usize = 8;
 
 /// The table of merges.
 pub(crate) struct Merges {
@@ -43,19 +47,13 @@ pub(crate) struct Word {
 impl Merges {
     /// Reads the lines; both parts of each, and their union, must be tokens.
     pub(crate) fn new(vocab: &Vocab, lines: &Strings) -> Result<Self, TextError> {
-        let mut ranks = HashMap::with_capacity_and_hasher(lines.len(), ahash::RandomState::new());
-        let mut tokens = Vec::with_capacity(lines.len());
-        let mut union = String::new();
-        for (rank, line) in (0..).zip(lines.iter()) {
-            let (left, right) = parts(line).ok_or_else(|| invalid(line, "which is not two parts"))?;
-            union.clear();
-            union.extend([left, right]);
-            let id = |part: &str| vocab.id(part).ok_or_else(|| invalid(line, &format!("but `{part}` is not a token")));
+        let merges = all(vocab, lines)?;
+        let mut ranks = HashMap::with_capacity_and_hasher(merges.len(), ahash::RandomState::new());
+        for (rank, merge) in (0..).zip(&merges) {
             // A pair that stands twice counts where it stands first.
-            ranks.entry((id(left)?, id(right)?)).or_insert(rank);
-            tokens.push(id(&union)?);
+            ranks.entry(merge.pair).or_insert(rank);
         }
-        Ok(Self { ranks, tokens })
+        Ok(Self { ranks, tokens: merges.into_iter().map(|merge| merge.token).collect() })
     }
 
     /// Appends what becomes of the tokens `ids` of a word. Returns how many merges were looked at: at most three for each
@@ -123,6 +121,45 @@ impl Merges {
             queue.push(Reverse((rank, at)));
         }
     }
+}
+
+/// A line of the file.
+struct Merge {
+    pair: (u32, u32),
+    token: u32,
+}
+
+/// All lines. Looking up their tokens is most of the work of a start with a small model, so all cores do it.
+fn all(vocab: &Vocab, lines: &Strings) -> Result<Vec<Merge>, TextError> {
+    let num_cores = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let part_len = lines.len().div_ceil(num_cores).max(LINES_PER_THREAD);
+    thread::scope(|scope| {
+        let starts = (0..lines.len()).step_by(part_len);
+        let part = |start: usize| scope.spawn(move || some(vocab, lines, start..lines.len().min(start + part_len)));
+        let threads: Vec<_> = starts.map(part).collect();
+        let mut merges = Vec::with_capacity(lines.len());
+        for thread in threads {
+            let panicked = || TextError::vocabulary(format!("`{MERGES}`: a thread that read it panicked"));
+            merges.extend(thread.join().map_err(|_| panicked())??);
+        }
+        Ok(merges)
+    })
+}
+
+fn some(vocab: &Vocab, lines: &Strings, range: Range<usize>) -> Result<Vec<Merge>, TextError> {
+    let mut merges: Vec<Merge> = Vec::with_capacity(range.len());
+    let mut union = String::new();
+    for line in range.filter_map(|idx| lines.get(idx)) {
+        let (left, right) = parts(line).ok_or_else(|| invalid(line, "which is not two parts"))?;
+        let id = |part: &str| vocab.id(part).ok_or_else(|| invalid(line, &format!("but `{part}` is not a token")));
+        let pair = (id(left)?, id(right)?);
+        union.clear();
+        union.extend([left, right]);
+        // What merges make mostly stands in the vocabulary in their order.
+        let next = merges.last().map(|merge| merge.token + 1).filter(|next| vocab.text(*next) == union);
+        merges.push(Merge { pair, token: next.map_or_else(|| id(&union), Ok)? });
+    }
+    Ok(merges)
 }
 
 /// The two parts of a line. The first may begin with a space, so the border is looked for behind the first character.

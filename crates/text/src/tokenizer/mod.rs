@@ -8,6 +8,7 @@ mod partition;
 mod pre;
 mod special;
 mod spm;
+mod trie;
 mod unigram;
 mod vocab;
 mod wordpiece;

@@ -1,10 +1,10 @@
 //! Unigram (`t5`): the segmentation whose scores sum to the most.
 
-use aho_corasick::{AhoCorasick, MatchKind};
 use gguf::Metadata;
 
 use super::{
     charsmap::Charsmap,
+    trie::Trie,
     vocab::{TokenType, Vocab},
 };
 use crate::{Cancelled, TextError};
@@ -19,9 +19,9 @@ const UNKNOWN_PENALTY: f64 = 10.0;
 /// Finds all tokens in a text and the best way through them.
 pub(crate) struct Unigram {
     charsmap: Charsmap,
-    tokens: AhoCorasick,
-    /// Token and score of each pattern of `tokens`.
-    patterns: Vec<(u32, f64)>,
+    tokens: Trie,
+    /// Of all tokens of the vocabulary.
+    scores: Vec<f32>,
     unknown: u32,
     unknown_score: f64,
     spaces: Spaces,
@@ -56,20 +56,20 @@ impl Unigram {
         let unknown = unknown.ok_or_else(|| TextError::vocabulary("a Unigram vocabulary needs an unknown token"))?;
         let usable = |id: &usize| !matches!(vocab.types[*id], t if t.is_special() || t == TokenType::Byte);
         let ids: Vec<usize> = (0..vocab.len()).filter(usable).collect();
-        let tokens = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .build(ids.iter().map(|id| vocab.text(*id as u32)))
-            .map_err(|e| TextError::vocabulary(e.to_string()))?;
+        if let Some(id) = ids.iter().find(|id| !vocab.scores[**id].is_finite()) {
+            let found = vocab.scores[*id];
+            return Err(TextError::vocabulary(format!("the score of token {id} is {found}, which cannot be summed")));
+        }
         let worst = ids.iter().map(|id| f64::from(vocab.scores[*id])).fold(0.0, f64::min);
         let score = |id: usize| match vocab.types[id] {
             TokenType::UserDefined => 0.0, // Always better than the sum of its parts.
-            _ => f64::from(vocab.scores[id]),
+            _ => vocab.scores[id],
         };
         let as_suffix = metadata.bool(SPACE_AS_SUFFIX)?.unwrap_or(false);
         Ok(Self {
             charsmap: Charsmap::from_metadata(metadata)?,
-            tokens,
-            patterns: ids.into_iter().map(|id| (id as u32, score(id))).collect(),
+            tokens: Trie::new(ids.into_iter().map(|id| (vocab.text(id as u32), id as u32))),
+            scores: (0..vocab.len()).map(score).collect(),
             unknown,
             unknown_score: worst - UNKNOWN_PENALTY,
             spaces: Spaces {
@@ -86,20 +86,15 @@ impl Unigram {
         let nowhere = Best { score: f64::NEG_INFINITY, token: self.unknown, start: 0 };
         let mut best = vec![nowhere; text.len() + 1];
         best[0].score = 0.0;
-        let mut matches = self.tokens.try_find_overlapping_iter(&text).map_err(|e| TextError::Encode(e.to_string()))?;
-        let mut next_match = matches.next();
         for (start, c) in text.char_indices() {
-            // Matches come in the order of their ends, so the ways to all their starts are known.
-            let end = start + c.len_utf8();
             if start & CHECK_MASK < c.len_utf8() {
                 cancelled.check()?;
             }
-            improve(&mut best, start, end, self.unknown, self.unknown_score);
-            while let Some(found) = next_match.filter(|m| m.end() <= end) {
-                let (token, score) = self.patterns[found.pattern().as_usize()];
-                improve(&mut best, found.start(), found.end(), token, score);
-                next_match = matches.next();
+            // All ways to `start` are known: they began before it.
+            for (len, token) in self.tokens.prefixes(&text[start..]) {
+                improve(&mut best, start, start + len, token, f64::from(self.scores[token as usize]));
             }
+            improve(&mut best, start, start + c.len_utf8(), self.unknown, self.unknown_score);
         }
         self.walk_back(&best, out);
         Ok(())

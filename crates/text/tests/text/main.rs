@@ -6,6 +6,7 @@ mod fixture;
 mod formats;
 mod hostile_templates;
 mod hostile_texts;
+mod hostile_vocabularies;
 mod models;
 mod references;
 mod stop;

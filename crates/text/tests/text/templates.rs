@@ -25,7 +25,7 @@ const DIFFERENT: &[(&str, &[&str], &str)] = &[
     (
         "meetkai-functionary-medium-v3.1.jinja",
         &["tools", "toolcall", "toolcall-last", "toolcall-str"],
-        "Python's `tojson | replace` escapes for HTML (`&#34;`), which no model was meant to see; ours does not",
+        "Python escapes for HTML (`&#34;`) what is added to a text marked `safe`, which no model was meant to see; ours does not",
     ),
 ];
 

@@ -2,9 +2,13 @@
 
 use std::{ops::Range, sync::LazyLock};
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use super::{PreTokenizer, Step, Thousands};
+
+/// What a thread keeps at most of a pattern's automaton, which is made as texts need it. A text of random characters needs
+/// some MiB; with less, it would be made again and again.
+const AUTOMATON_BYTES: usize = 8 << 20;
 
 /// A pre-tokenizer ready to run.
 pub(crate) struct Splitter {
@@ -41,7 +45,8 @@ impl Splitter {
                 Step::WordsAndRuns(pattern) => (pattern, Ending::Runs),
                 Step::Thousands(which) => (r"\d+", Ending::Thousands(which)),
             };
-            Cutter { pattern: Regex::new(pattern).expect("every pattern of the table is compiled by a test"), ending }
+            let pattern = RegexBuilder::new(pattern).dfa_size_limit(AUTOMATON_BYTES).build();
+            Cutter { pattern: pattern.expect("every pattern of the table is compiled by a test"), ending }
         };
         Self { steps: pre.steps.iter().map(cutter).collect() }
     }
