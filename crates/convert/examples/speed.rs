@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("type {other}").into()),
     };
     let writer = WriterOptions { overwrite: true, ..WriterOptions::default() };
-    let options = ConvertOptions { out_type: Some(out_type), pre: None, writer };
+    let options = ConvertOptions { out_type: Some(out_type), writer, ..ConvertOptions::default() };
     let stop = Arc::new(AtomicBool::new(false));
     let watcher = thread::spawn({
         let stop = Arc::clone(&stop);

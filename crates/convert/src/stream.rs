@@ -41,31 +41,32 @@ impl Planned {
         NewTensor { name: name.clone(), shape: shape.iter().rev().copied().collect(), ggml_type: self.ggml_type }
     }
 
-    fn encoded_rows(&self, first_row: usize, num_rows: usize) -> Result<Vec<u8>, ConvertError> {
+    /// Encodes rows into `out`, whatever it held before.
+    fn encode_rows(&self, first_row: usize, num_rows: usize, out: &mut Vec<u8>) -> Result<(), ConvertError> {
+        out.clear();
         let num_cols = self.recipe.num_cols();
+        let row_bytes = self.ggml_type.row_bytes(num_cols as u64).unwrap_or(0) as usize;
         if let Some(Copied { gguf, tensor }) = &self.copied {
-            let row_bytes = self.ggml_type.row_bytes(num_cols as u64).unwrap_or(0) as usize;
-            return Ok(gguf.data(tensor)[first_row * row_bytes..][..num_rows * row_bytes].to_vec());
+            out.extend_from_slice(&gguf.data(tensor)[first_row * row_bytes..][..num_rows * row_bytes]);
+            return Ok(());
         }
         if self.recipe.is_stored_as(self.ggml_type) {
-            let row_bytes = self.ggml_type.row_bytes(num_cols as u64).unwrap_or(0) as usize;
-            let mut out = vec![0; num_rows * row_bytes];
-            self.recipe.read_stored(first_row, row_bytes.max(1), &mut out)?;
-            return Ok(out);
+            out.resize(num_rows * row_bytes, 0);
+            return self.recipe.read_stored(first_row, row_bytes.max(1), out);
         }
         // A few rows at a time, so that floats stay in the cache.
         let rows_at_once = (CACHED_WEIGHTS / num_cols.max(1)).clamp(1, num_rows.max(1));
         let mut weights = vec![0.0; rows_at_once * num_cols];
-        let mut encoded = Vec::with_capacity(num_rows * num_cols * 4);
+        out.reserve(num_rows * row_bytes);
         for row in (first_row..first_row + num_rows).step_by(rows_at_once) {
             let weights = &mut weights[..rows_at_once.min(first_row + num_rows - row) * num_cols];
             self.recipe.read(row, weights)?;
-            encode::encode(self.ggml_type, weights, num_cols, &mut encoded).map_err(|(idx, what)| {
+            encode::encode(self.ggml_type, weights, num_cols, out).map_err(|(idx, what)| {
                 let source = self.recipe.source(row + idx / num_cols.max(1)).unwrap_or("its source");
                 ConvertError::tensor(&self.recipe.name, format!("`{source}` {what}"))
             })?;
         }
-        Ok(encoded)
+        Ok(())
     }
 
     fn num_bytes(&self) -> u64 {
@@ -95,27 +96,38 @@ pub(crate) fn write(
     let total = tensors.iter().map(Planned::num_bytes).sum();
     let pieces: Vec<_> = tensors.iter().flat_map(pieces).collect();
     let mut done = 0;
-    let mut write = |encoded: Vec<Vec<u8>>| -> Result<(), ConvertError> {
-        for bytes in encoded {
-            writer.write(&bytes)?;
+    // Gives the buffers back, to be filled again: fresh memory would cost as much as copying does.
+    let mut write = |encoded: Vec<Vec<u8>>| -> Result<Vec<Vec<u8>>, ConvertError> {
+        for bytes in &encoded {
+            writer.write(bytes)?;
             done += bytes.len() as u64;
         }
         progress(done, total);
-        Ok(())
+        Ok(encoded)
     };
-    let mut ready = Vec::new();
+    let (mut ready, mut spare): (_, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
     for batch in pieces.chunks(num_threads) {
         let before = std::mem::take(&mut ready);
         ready = thread::scope(|scope| {
-            let encode = |piece: Piece<'_>| piece.tensor.encoded_rows(piece.first_row, piece.num_rows);
-            let threads: Vec<_> = batch.iter().map(|&piece| scope.spawn(move || encode(piece))).collect();
-            write(before)?;
+            let mut threads = Vec::new();
+            for &piece in batch {
+                let buffer = spare.pop().unwrap_or_default();
+                threads.push(scope.spawn(move || piece.encode(buffer)));
+            }
+            spare.extend(write(before)?);
             let encoded = threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
             encoded.collect::<Result<Vec<_>, ConvertError>>()
         })?;
     }
     write(ready)?;
     Ok(writer.finish()?)
+}
+
+impl Piece<'_> {
+    fn encode(self, mut buffer: Vec<u8>) -> Result<Vec<u8>, ConvertError> {
+        self.tensor.encode_rows(self.first_row, self.num_rows, &mut buffer)?;
+        Ok(buffer)
+    }
 }
 
 fn pieces(tensor: &Planned) -> impl Iterator<Item = Piece<'_>> {
