@@ -3,6 +3,7 @@
 mod docs;
 mod files;
 mod layers;
+mod models;
 mod ops;
 
 use std::{

@@ -6,15 +6,16 @@ use gguf::Gguf;
 use safetensors::SafeTensors;
 
 use crate::{
+    bounds::Bound,
     data,
     runner::{NUM_BLOCKS, Sequence, run_step},
     support::has_gpu,
 };
 
-/// Weights and inputs of products in f16, keys and values too; hidden states have a standard deviation of about 1.
-const F16: f32 = 0.03;
+/// Weights and inputs of products in f16, keys and values too.
+const F16: &str = "hidden states, f16";
 /// Int8 keys and values on top of it.
-const Q8_KV: f32 = 0.12;
+const Q8_KV: &str = "hidden states, q8_0 keys and values";
 
 fn executor(gguf: &Gguf, options: CudaOptions) -> CudaExecutor {
     let sizes = CudaOptions {
@@ -43,13 +44,14 @@ fn hidden(executor: &mut dyn Executor, ids: &[u32], rows: HiddenRows) -> Vec<f32
     run_step(executor, vec![step(1, ids, rows)]).hidden.swap_remove(0).values
 }
 
-fn check_encoder(model: &'static str, golden: &str, kv_types: &[(KvType, f32)]) {
+fn check_encoder(model: &'static str, golden: &str, kv_types: &[(KvType, &'static str)]) {
     if !has_gpu() {
         return;
     }
     let Some((gguf, bytes)) = data::read(model, golden) else { return };
     let golden = SafeTensors::deserialize(&bytes).expect("a golden file");
-    for &(kv_type, bound) in kv_types {
+    for &(kv_type, way) in kv_types {
+        let bound = Bound::of("cuda", way);
         let mut executor = executor(&gguf, CudaOptions { kv_type, ..CudaOptions::default() });
         let (mut worst, mut steps, mut alone) = (0.0_f32, Vec::new(), Vec::new());
         for text in (0..).map(|i| format!("embed{i}")).take_while(|text| golden.tensor(&format!("{text}.ids")).is_ok())
@@ -70,13 +72,13 @@ fn check_encoder(model: &'static str, golden: &str, kv_types: &[(KvType, f32)]) 
             steps.push(step(alone.len() as u64, &ids, HiddenRows::All));
             alone.push(all);
         }
-        eprintln!("{model}, {kv_type:?}: {} texts, hidden states differ by {worst:.5} of {bound}", alone.len());
-        assert!(alone.len() >= 3 && worst <= bound, "{model}: hidden states differ by {worst}");
+        bound.check(model, worst);
+        assert!(alone.len() >= 3, "{model}: {} texts", alone.len());
         // Side by side nobody sees another's tokens: sums are taken in another order, that is all.
         let together = run_step(&mut executor, steps).hidden;
         for (i, (found, alone)) in together.iter().zip(&alone).enumerate() {
             let difference = largest_difference(&found.values, alone);
-            assert!(difference <= bound / 2.0, "{model}, text {i}: {difference} beside others");
+            assert!(difference <= bound.value / 2.0, "{model}, text {i}: {difference} beside others");
         }
     }
 }
@@ -117,7 +119,10 @@ fn a_decoders_hidden_states() {
             let last = hidden(&mut executor, &ids, HiddenRows::Last);
             let difference = largest_difference(&last, expected) / largest;
             eprintln!("{model}: {} tokens, the hidden state differs by {difference:.5} of {largest:.2}", ids.len());
-            assert!(difference <= F16, "{model}: the hidden state differs by {difference} of {largest}");
+            assert!(
+                difference <= Bound::of("cuda", F16).value,
+                "{model}: the hidden state differs by {difference} of {largest}"
+            );
             let all = hidden(&mut executor, &ids, HiddenRows::All);
             assert!(all.ends_with(&last), "{model}: the last of all rows");
             // In chunks, beside a sequence that asks for a token.
@@ -129,7 +134,10 @@ fn a_decoders_hidden_states() {
                 rows.extend_from_slice(&output.hidden[0].values);
             }
             let difference = largest_difference(&rows, &all) / largest;
-            assert!(difference <= F16, "{model}: chunks change hidden states by {difference} of {largest}");
+            assert!(
+                difference <= Bound::of("cuda", F16).value,
+                "{model}: chunks change hidden states by {difference} of {largest}"
+            );
         }
     }
 }

@@ -3,20 +3,20 @@
 use cuda::{CudaExecutor, CudaOptions, KvType, LoneToken};
 
 use crate::{
+    bounds::Bound,
     data::{self, Golden},
     runner::{NUM_BLOCKS, Sequence, generate, generate_together},
     support::has_gpu,
 };
 
-/// Weights and inputs of products in f16, keys and values too: 11 bits of mantissa in each. The golden files' README
-/// gives 0.01 for f16 inputs and up to 0.04 for f16 keys and values, at a standard deviation of 2.4.
-const F16: f32 = 0.06;
+/// Weights and inputs of products in f16, keys and values too: 11 bits of mantissa in each.
+const F16: &str = "f16";
 /// The same with quantized weights, which the tensor cores get rounded to f16: their scales and values lose bits too.
-const F16_WEIGHTS: f32 = 0.12;
-/// Int8 inputs with a scale per 32, as one token alone has them: the README gives 0.2 to 0.7.
-const INT8: f32 = 0.7;
+const F16_WEIGHTS: &str = "f16, quantized weights";
+/// Int8 inputs with a scale per 32, as one token alone has them.
+const INT8: &str = "int8 activations";
 /// Int8 keys and values on top of f16.
-const Q8_KV: f32 = 0.25;
+const Q8_KV: &str = "q8_0 keys and values";
 
 fn options() -> CudaOptions {
     CudaOptions {
@@ -39,13 +39,12 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Logits after every prompt, computed in chunks of so many tokens.
-fn check_logits(golden: &Golden, options: CudaOptions, chunk: usize, bound: f32) {
+fn check_logits(golden: &Golden, options: CudaOptions, chunk: usize, way: &'static str) {
+    let bound = Bound::of("cuda", way);
     let mut executor = executor(golden, options);
     for prompt in &golden.prompts {
         let (logits, _) = generate(&mut executor, Sequence::new(1, &prompt.ids, |i| i), chunk, 1);
-        let difference = largest_difference(&logits, &prompt.last_logits);
-        eprintln!("{}: {} tokens by {chunk}: {difference:.4} of {bound}", golden.name, prompt.ids.len());
-        assert!(difference <= bound, "{}, chunks of {chunk}: logits differ by {difference}", golden.name);
+        bound.check(golden.name, largest_difference(&logits, &prompt.last_logits));
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod act_rows;
 mod attention;
+#[path = "../../cpu/tests/golden/bounds.rs"]
+mod bounds;
 #[allow(dead_code, reason = "the CPU's tests read more of the files")]
 #[path = "../../cpu/tests/golden/data.rs"]
 mod data;

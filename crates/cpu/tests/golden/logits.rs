@@ -3,19 +3,18 @@
 use cpu::{CpuOptions, Isa, KvType, Precision};
 
 use crate::{
+    bounds::Bound,
     data::{self, Golden, Prompt},
     executor::{exact, executor},
     runner::{Sequence, generate, run},
 };
 
-/// The exact path differs from the golden file in the order of its sums alone. Logits have a standard deviation of 2.4;
-/// 5e-5 is what single precision leaves after some layers of sums over 256 elements (another engine's exact path is
-/// within 2e-5 to 1e-4 of the same files).
-const EXACT: f32 = 5e-5;
-/// Half-precision keys and values: 11 bits of mantissa in every score and value (README of the golden files: up to 0.04).
-const F16_KV: f32 = 0.04;
-/// 8-bit activations: the golden files' README gives 0.2 to 0.7 for a scale per 256 or 32; ours are per sixteen.
-const INT8: f32 = 0.35;
+/// The exact path differs from the golden file in the order of its sums alone.
+const EXACT: &str = "exact";
+/// Half-precision keys and values.
+const F16_KV: &str = "f16 keys and values";
+/// 8-bit activations with a scale for every sixteen.
+const INT8: &str = "int8 activations";
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "two rows of logits");
@@ -26,18 +25,17 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 /// Logits after every prompt and all greedy tokens.
 fn check_exact(golden: &Golden) {
     let mut executor = executor(&golden.gguf, exact());
+    let bound = Bound::of("cpu", EXACT);
     for prompt in &golden.prompts {
         let (logits, ids) = generate(&mut executor, Sequence::new(1, &prompt.ids, |i| i), 256, prompt.greedy_ids.len());
-        let difference = largest_difference(&logits, &prompt.last_logits);
-        eprintln!("{}: {} tokens, logits differ by {difference:e}", golden.name, prompt.ids.len());
-        assert!(difference <= EXACT, "{}: logits differ by {difference}", golden.name);
+        bound.check(golden.name, largest_difference(&logits, &prompt.last_logits));
         assert_eq!(ids, prompt.greedy_ids, "{}: greedy continuation", golden.name);
-        check_every_position(golden, prompt);
+        check_every_position(golden, prompt, bound);
     }
 }
 
 /// The 20 largest logits at every position of a prompt.
-fn check_every_position(golden: &Golden, prompt: &Prompt) {
+fn check_every_position(golden: &Golden, prompt: &Prompt, bound: Bound) {
     let mut executor = executor(&golden.gguf, exact());
     for len in 1..=prompt.ids.len() {
         // Of a chunk of one token, the logits are those of that position.
@@ -48,19 +46,18 @@ fn check_every_position(golden: &Golden, prompt: &Prompt) {
         let logits = run(&mut executor, vec![sequence.step(1)]).swap_remove(0).logits.expect("asked for");
         for i in (len - 1) * 20..len * 20 {
             let difference = (logits[prompt.top_ids[i] as usize] - prompt.top_logits[i]).abs();
-            assert!(difference <= EXACT, "{}: position {len}, logits differ by {difference}", golden.name);
+            assert!(difference <= bound.value, "{}: position {len}, logits differ by {difference}", golden.name);
         }
     }
 }
 
 /// Logits after every prompt on a faster path.
-fn check_logits(golden: &Golden, options: CpuOptions, bound: f32) {
+fn check_logits(golden: &Golden, options: CpuOptions, way: &'static str) {
     let mut executor = executor(&golden.gguf, options);
+    let bound = Bound::of("cpu", way);
     for prompt in &golden.prompts {
         let (logits, _) = generate(&mut executor, Sequence::new(1, &prompt.ids, |i| i), 256, 1);
-        let difference = largest_difference(&logits, &prompt.last_logits);
-        eprintln!("{}: {} tokens, logits differ by {difference:e} of {bound}", golden.name, prompt.ids.len());
-        assert!(difference <= bound, "{}: logits differ by {difference}, at most {bound} expected", golden.name);
+        bound.check(golden.name, largest_difference(&logits, &prompt.last_logits));
     }
 }
 

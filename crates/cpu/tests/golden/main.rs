@@ -4,6 +4,7 @@
 //! folder `shared/data` beside the repository) has them.
 
 mod batching;
+mod bounds;
 mod data;
 mod embeddings;
 mod executor;
