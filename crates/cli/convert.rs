@@ -6,12 +6,13 @@ use clap::{Args, ValueEnum};
 use convert::{ConvertOptions, Converted, FourBit, FourBitOptions, OutType};
 use gguf::{Split, WriterOptions};
 
-use crate::{numbers, progress::WriteBar};
+use crate::{numbers, progress::WriteBar, source};
 
 /// Arguments of `llcuda convert`.
 #[derive(Args)]
 pub(crate) struct ConvertArgs {
-    /// Folder with config.json, the tokenizer and *.safetensors; with --lora, the folder of an adapter
+    /// Folder with config.json, the tokenizer and *.safetensors, or USER/MODEL of Hugging Face; with --lora, an adapter
+    #[arg(value_name = "FOLDER")]
     folder: PathBuf,
     /// Convert a LoRA adapter that PEFT saved to a GGUF adapter
     #[arg(long, requires = "base")]
@@ -82,16 +83,21 @@ impl TypeName {
 
 /// Converts and says what was made.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
+    let folder = &source::checkpoint(&args.folder)?;
     if args.to_nf4 {
         let options = FourBitOptions { four_bit: FourBit::Nf4, block_size: 64, nested: true };
-        return Ok(convert::to_four_bit(&args.folder, args.output.path(), &options)?);
+        return Ok(convert::to_four_bit(folder, args.output.path(), &options)?);
     }
-    let options =
-        ConvertOptions { out_type: args.outtype.out_type(), pre: args.pre.clone(), writer: args.output.options() };
+    let options = ConvertOptions {
+        out_type: args.outtype.out_type(),
+        pre: args.pre.clone(),
+        name: (*folder != args.folder).then(|| args.folder.display().to_string()),
+        writer: args.output.options(),
+    };
     let bar = WriteBar::new();
-    let (folder, out, show) = (&args.folder, args.output.path(), &mut |done, total| bar.show(done, total));
+    let (out, show) = (args.output.path(), &mut |done, total| bar.show(done, total));
     let converted = match &args.base {
-        Some(base) => convert::convert_lora(folder, base, out, &options, show),
+        Some(base) => convert::convert_lora(folder, &source::checkpoint(base)?, out, &options, show),
         None => convert::convert(folder, out, &options, show),
     };
     bar.finish();

@@ -8,12 +8,13 @@ use convert::MergeOptions;
 use crate::{
     convert::{OutputArgs, TypeName, report},
     progress::WriteBar,
+    source,
 };
 
 /// Arguments of `llcuda merge-lora`.
 #[derive(Args)]
 pub(crate) struct MergeLoraArgs {
-    /// The base: folder of a Hugging Face model, or GGUF file
+    /// The base: folder of a Hugging Face model, USER/MODEL of Hugging Face, or GGUF file
     base: PathBuf,
     /// The adapters, merged one after the other: folders that PEFT saved, or GGUF files
     #[arg(required = true)]
@@ -35,7 +36,9 @@ pub(crate) fn run(args: &MergeLoraArgs) -> anyhow::Result<()> {
     let options = MergeOptions { scale: *scale, out_type: outtype.out_type(), writer: output.options() };
     let bar = WriteBar::new();
     let show = &mut |done, total| bar.show(done, total);
-    let merged = convert::merge_lora(base, adapters, output.path(), &options, show);
+    let base = source::checkpoint(base)?;
+    let adapters: Vec<PathBuf> = adapters.iter().map(|a| source::checkpoint(a)).collect::<Result<_, _>>()?;
+    let merged = convert::merge_lora(&base, &adapters, output.path(), &options, show);
     bar.finish();
     report(&merged?);
     Ok(())

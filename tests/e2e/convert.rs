@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     http::post,
+    hub,
     server::{Server, command},
 };
 
@@ -50,6 +51,36 @@ fn the_worked_example_works() {
         }
     }
     assert_eq!(num_answers, 1);
+}
+
+/// The files of a folder of the test data, as a repository's.
+fn files_of(name: &str) -> Vec<(String, std::path::PathBuf)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/convert").join(name);
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry").path());
+    entries.map(|path| (path.file_name().expect("a name").to_string_lossy().into_owned(), path)).collect()
+}
+
+#[test]
+fn a_model_of_the_hub_is_downloaded_and_converted() {
+    let mut files = files_of("Tiny-Llama-20K-Instruct");
+    let other = files[0].1.clone();
+    files.push(("original/consolidated.safetensors".to_owned(), other));
+    let (url, folder) = (hub::serve("tiny/Tiny-Llama-20K-Instruct", files), tempfile::tempdir().expect("a folder"));
+    let out = folder.path().join("a.gguf").display().to_string();
+    let cache = folder.path().join("cache");
+    let output = hub::run(&url, &cache, &["convert", "tiny/Tiny-Llama-20K-Instruct", "-o", &out]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let inspected = command().args(["inspect", "--json", &out]).output().expect("the binary starts");
+    let json: Value = serde_json::from_slice(&inspected.stdout).expect("JSON");
+    assert_eq!(json["metadata"]["general.name"], "Tiny Llama 20K Instruct");
+    assert_eq!(json["metadata"]["general.organization"], "Tiny");
+    let output = hub::run(&url, &cache, &["convert", "tiny/Other", "-o", &out, "--force"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("`tiny/Other` is no folder"), "{said}");
+    let gguf = hub::serve("user/gguf", vec![("m.gguf".to_owned(), (&out).into())]);
+    let output = hub::run(&gguf, &cache, &["convert", "user/gguf", "-o", &out, "--force"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("`user/gguf` has no safetensors"), "{said}");
 }
 
 #[test]

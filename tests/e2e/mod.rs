@@ -10,6 +10,7 @@ mod crowd;
 mod downloads;
 mod embeddings;
 pub(crate) mod http;
+mod hub;
 mod kernels;
 mod lifecycle;
 mod positions;

@@ -5,7 +5,7 @@ mod override_kv;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use gguf::Gguf;
@@ -81,15 +81,29 @@ impl SourceArgs {
     }
 
     fn hub(&self) -> anyhow::Result<Hub> {
-        let is_on = |name: &&str| std::env::var(name).is_ok_and(|text| super::serve::switch(&text) == Ok(true));
-        let offline = self.offline || OFFLINE_VARIABLES.iter().any(is_on);
-        Ok(Hub::new(HubConfig { token: self.hf_token.clone(), offline, ..HubConfig::from_env()? })?)
+        hub(self.hf_token.clone(), self.offline)
     }
 }
 
 /// Whether both names lead to one file.
 pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+fn hub(token: Option<String>, offline: bool) -> anyhow::Result<Hub> {
+    let is_on = |name: &&str| std::env::var(name).is_ok_and(|text| super::serve::switch(&text) == Ok(true));
+    let offline = offline || OFFLINE_VARIABLES.iter().any(is_on);
+    Ok(Hub::new(HubConfig { token, offline, ..HubConfig::from_env()? })?)
+}
+
+/// A folder of weights: one that is there, or of the hub's model of this name, downloaded first. What is neither stays as
+/// it is, for its reader to complain about.
+pub(crate) fn checkpoint(place: &Path) -> anyhow::Result<PathBuf> {
+    let name =
+        place.to_str().filter(|name| !place.exists() && name.parse::<ModelRef>().is_ok_and(|m| m.quant.is_none()));
+    let Some(name) = name else { return Ok(place.to_owned()) };
+    let folder = hub(std::env::var("HF_TOKEN").ok(), false)?.fetch_checkpoint(name, &mut DownloadBar::default());
+    folder.with_context(|| format!("`{name}` is no folder here; as a model of the hub"))
 }
 
 /// A table of the models that were downloaded from the hub.

@@ -25,6 +25,8 @@ pub struct ConvertOptions {
     pub out_type: Option<OutType>,
     /// The name of the pre-tokenizer, in place of the one found in `tokenizer.json`.
     pub pre: Option<String>,
+    /// `USER/MODEL`, where the folder's own name says nothing.
+    pub name: Option<String>,
     /// How the result is written.
     pub writer: WriterOptions,
 }
@@ -122,7 +124,7 @@ impl ModelFolder {
         let mut metadata = Metadata::default();
         let arch = self.family.arch;
         metadata.insert("general.architecture", Value::String(arch.to_owned()));
-        general::set(&self.path, &self.config.json, recipes, &mut metadata)?;
+        general::set((&self.path, options.name.as_deref()), &self.config.json, recipes, &mut metadata)?;
         if let Some(file_type) = general::file_type(ggml_type) {
             metadata.insert("general.file_type", Value::Uint(file_type));
         }

@@ -10,6 +10,11 @@ pub enum HubError {
         "`{0}` is no model of the hub; expected USER/MODEL or USER/MODEL:QUANT, for example ggml-org/gemma-3-1b-it-GGUF:Q4_K_M"
     )]
     RepoName(String),
+    /// A repository without weights that can be converted.
+    #[error(
+        "`{0}` has no safetensors weights to convert; GGUF files are served as they are (`llcuda serve -hf {0}`), weights in other formats are not read"
+    )]
+    NoCheckpoint(String),
     /// A file name that would lead out of its folder.
     #[error("`{0}` is no file name inside a repository")]
     FileName(String),

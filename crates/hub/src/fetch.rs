@@ -5,6 +5,7 @@ use std::{path::PathBuf, thread};
 use crate::{
     CachedModel, HubConfig, HubError, ModelRef, Progress,
     cache::{self, RepoCache},
+    checkpoint,
     checksum::sha256,
     choose,
     client::Client,
@@ -66,6 +67,48 @@ impl Hub {
                 Ok(path)
             }
         }
+    }
+
+    /// The folder of a model's weights as they were published, with its configuration and tokenizer, for a conversion: from
+    /// the hub, else from the cache where that is offline or does not answer.
+    ///
+    /// # Errors
+    /// [`HubError`] says what is missing and what to do.
+    pub fn fetch_checkpoint(&self, repo: &str, progress: &mut dyn Progress) -> Result<PathBuf, HubError> {
+        let model: ModelRef = repo.parse()?;
+        if self.config.offline {
+            let what = format!("the weights of {repo}");
+            return self.cached_checkpoint(repo).ok_or(HubError::Offline { what, cache: self.config.cache.clone() });
+        }
+        let listing = match self.listing(repo) {
+            Ok(listing) => listing,
+            Err(error) => {
+                let Some(path) = self.cached_checkpoint(repo) else { return Err(error) };
+                tracing::warn!(path = %path.display(), "{error}; what is in the cache is used");
+                return Ok(path);
+            }
+        };
+        let names: Vec<String> = listing.files.iter().map(|file| file.path.clone()).collect();
+        let wanted = checkpoint::files(&names);
+        if wanted.is_empty() {
+            return Err(HubError::NoCheckpoint(repo.to_owned()));
+        }
+        let cache = RepoCache::new(&self.config.cache, repo);
+        for file in listing.files.iter().filter(|file| wanted.contains(&file.path.as_str())) {
+            self.fetch_file(&model, &listing.commit, file, progress)?;
+            cache.link(&listing.commit, &file.path, &file.checksum)?;
+        }
+        cache.set_main(&listing.commit)?;
+        Ok(cache.snapshot(&listing.commit))
+    }
+
+    /// The folder of a model's weights where the cache has some.
+    fn cached_checkpoint(&self, repo: &str) -> Option<PathBuf> {
+        let files = RepoCache::new(&self.config.cache, repo).files();
+        let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+        let first = *checkpoint::files(&names).iter().find(|name| !name.contains('/'))?;
+        let (_, path) = files.iter().find(|(name, _)| name == first)?;
+        path.parent().map(Into::into)
     }
 
     /// The file of a URL, with all its parts where it is the first one of a split.

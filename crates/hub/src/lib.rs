@@ -5,6 +5,7 @@
 //! lists are hostile: names that lead out of the cache are refused.
 
 mod cache;
+mod checkpoint;
 mod checksum;
 mod choose;
 mod client;

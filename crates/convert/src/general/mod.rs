@@ -17,24 +17,24 @@ const QUANTIZATION_VERSION: u64 = 2;
 
 /// Writes the keys that do not depend on the architecture.
 pub(crate) fn set(
-    folder: &Path,
+    (folder, name): (&Path, Option<&str>),
     config: &Json,
     recipes: &[Recipe],
     metadata: &mut Metadata,
 ) -> Result<(), ConvertError> {
     let count = ParameterCount::of(recipes);
-    set_about("model", folder, config, &count, metadata)?;
+    set_about("model", (folder, name), config, &count, metadata)?;
     set_sampling(folder, metadata)
 }
 
 /// The same of an adapter.
 pub(crate) fn set_adapter(folder: &Path, config: &Json, metadata: &mut Metadata) -> Result<(), ConvertError> {
-    set_about("adapter", folder, config, &ParameterCount::default(), metadata)
+    set_about("adapter", (folder, None), config, &ParameterCount::default(), metadata)
 }
 
 fn set_about(
     kind: &str,
-    folder: &Path,
+    (folder, name): (&Path, Option<&str>),
     config: &Json,
     count: &ParameterCount,
     metadata: &mut Metadata,
@@ -42,7 +42,8 @@ fn set_about(
     let card = Card::read(folder)?;
     let folder_name = folder.canonicalize().ok().and_then(|f| Some(f.file_name()?.to_string_lossy().into_owned()));
     let path = config.get("_name_or_path").and_then(JsonValue::as_str).filter(|p| p.matches('/').count() <= 1);
-    let ids = [path, folder_name.as_deref()].map(|id| id.map(|id| ModelId::parse(id, count.total)).unwrap_or_default());
+    let ids = [path, name.or(folder_name.as_deref())]
+        .map(|id| id.map(|id| ModelId::parse(id, count.total)).unwrap_or_default());
     let mut set = |key: &str, value: Option<String>| {
         if let Some(value) = value {
             metadata.insert(format!("general.{key}"), Value::String(value));

@@ -49,7 +49,12 @@ pub fn merge_lora(
         }
         recipes.sort_by_cached_key(|r| (folder::place(&r.name), r.name.clone()));
         let writer = options.writer.clone();
-        model.write(&recipes, out, &ConvertOptions { out_type: options.out_type, pre: None, writer }, progress)
+        model.write(
+            &recipes,
+            out,
+            &ConvertOptions { out_type: options.out_type, writer, ..ConvertOptions::default() },
+            progress,
+        )
     } else {
         merge_into_gguf(base, adapters, out, options, progress)
     }
