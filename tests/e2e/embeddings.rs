@@ -103,6 +103,57 @@ fn a_text_must_fit_into_a_step() {
     assert_eq!(ask(&serve("bert", &[]), "/v1/embeddings", &json!({ "input": text }))["usage"]["total_tokens"], 82);
 }
 
+/// The texts of another golden file, through its WordPiece tokenizer.
+#[test]
+fn texts_become_their_golden_vectors() {
+    let shared = std::env::var_os("LLCUDA_TEST_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    for name in ["bert", "nomic"] {
+        let golden = shared.join(format!("golden/{name}.json"));
+        if !golden.exists() {
+            let required = std::env::var_os("LLCUDA_REQUIRE_TEST_DATA").is_some_and(|v| v == "1");
+            assert!(!required, "{} is missing", golden.display());
+            eprintln!("{name}: skipped");
+            continue;
+        }
+        let about: Json = serde_json::from_slice(&std::fs::read(&golden).expect("a readable file")).expect("JSON");
+        let texts: Vec<_> = about["embeddings"].as_array().expect("texts").iter().map(|text| &text["text"]).collect();
+        let model = format!("--model={}", shared.join(format!("golden/{name}.f16.gguf")).display());
+        let server = Server::start(&model, &["--device", "cpu"], &[]);
+        let answer = ask(&server, "/v1/embeddings", &json!({ "input": texts }));
+        let file = std::fs::read(golden.with_extension("golden.safetensors")).expect("it lies beside");
+        let file = SafeTensors::deserialize(&file).expect("a golden file");
+        for (i, entry) in answer["data"].as_array().expect("vectors").iter().enumerate() {
+            let expected = file.tensor(&format!("embed{i}.mean_l2")).expect("a tensor of it").data().to_vec();
+            let expected: Vec<_> = expected.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect();
+            assert_near(&floats(&entry["embedding"]), &expected, 1e-3);
+        }
+    }
+}
+
+/// As qwen3-embedding's files do it: the model says that the last token's state counts, and no flag is needed.
+#[test]
+fn a_decoder_whose_file_names_a_pooling_embeds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden");
+    let model = format!("--model={}", folder.join("llama3_gqa.f16.gguf").display());
+    let file = std::fs::read(folder.join("llama3_gqa.golden.safetensors")).expect("it lies in the repository");
+    let file = SafeTensors::deserialize(&file).expect("a golden file");
+    let words = |tensor: &str| -> Vec<[u8; 4]> { file.tensor(tensor).expect("a tensor").data().as_chunks().0.to_vec() };
+    // Steps of 16 tokens: the prompt of 80 comes in chunks.
+    let flags = ["--device", "cpu", "--override-kv", "llama.pooling_type=int:3", "--ubatch-size", "16"];
+    let server = Server::start(&model, &flags, &[]);
+    for prompt in ["short", "medium", "long"] {
+        let ids: Vec<_> = words(&format!("{prompt}.ids")).into_iter().map(u32::from_le_bytes).collect();
+        let answer = ask(&server, "/v1/embeddings", &json!({ "input": ids }));
+        let found = floats(&answer["data"][0]["embedding"]);
+        let states: Vec<_> = words(&format!("{prompt}.hidden_last")).into_iter().map(f32::from_le_bytes).collect();
+        // The last row is behind the final norm.
+        let last = &states[states.len() - found.len()..];
+        let norm = last.iter().map(|x| x * x).sum::<f32>().sqrt();
+        assert_near(&found, &last.iter().map(|x| x / norm).collect::<Vec<_>>(), 1e-3);
+    }
+}
+
 #[test]
 fn a_decoder_embeds_where_it_is_asked_to() {
     let plain = Server::demo(&[]);
@@ -131,7 +182,8 @@ fn the_openai_client_embeds() {
 fn an_encoder_is_inspected_and_cannot_write() {
     let output = command().arg("inspect").arg(encoder("nomic_bert")).output().expect("the binary runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && !text.contains("not served"), "{text}");
+    assert!(output.status.success() && text.contains("nomic-bert (encoder): 2 layers"), "{text}");
+    assert!(text.contains(", pooling mean\n"), "{text}");
     for args in [["bench", "-m"], ["recommend", "--vram=15G"]] {
         let output = command().args(args).arg(encoder("nomic_bert")).output().expect("the binary runs");
         let said = String::from_utf8_lossy(&output.stderr);

@@ -50,8 +50,10 @@ fn about_model(gguf: &Gguf) -> String {
     let Some(layer) = spec.layers.first() else { return "a model without layers".to_owned() };
     let attention = &layer.attention;
     let kv_bytes: usize = spec.layers.iter().map(|l| 2 * l.attention.kv_size() * KV_BYTES).sum();
+    let kind = if spec.is_encoder() { " (encoder)" } else { "" };
+    let pooling = spec.pooling.map_or_else(String::new, |pooling| format!(", pooling {}", pooling.name()));
     format!(
-        "{}: {} layers, hidden size {}, {} heads and {} for keys and values of {} each, vocabulary {}, context {}, {} of f16 keys and values a token",
+        "{}{kind}: {} layers, hidden size {}, {} heads and {} for keys and values of {} each, vocabulary {}, context {}, {} of f16 keys and values a token{pooling}",
         spec.arch,
         spec.layers.len(),
         thousands(spec.hidden_size as u64),

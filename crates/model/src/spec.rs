@@ -135,6 +135,20 @@ impl Default for Names {
     }
 }
 
+impl Pooling {
+    /// llama.cpp's word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Mean => "mean",
+            Self::Cls => "cls",
+            Self::Last => "last",
+            Self::Rank => "rank",
+        }
+    }
+}
+
 impl Residual {
     /// Whether attention's input is normed.
     #[must_use]

@@ -12,3 +12,16 @@ pub enum Pooling {
     /// The last one is taken.
     Last,
 }
+
+impl Pooling {
+    /// llama.cpp's word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Mean => "mean",
+            Self::Cls => "cls",
+            Self::Last => "last",
+        }
+    }
+}

@@ -13,16 +13,6 @@ use crate::{
     wire::answer::{BUILD, settings},
 };
 
-/// `--pooling`'s word.
-fn pooling_name(pooling: Pooling) -> &'static str {
-    match pooling {
-        Pooling::None => "none",
-        Pooling::Mean => "mean",
-        Pooling::Cls => "cls",
-        Pooling::Last => "last",
-    }
-}
-
 /// The server's properties.
 pub(super) async fn props(State(state): State<Arc<AppState>>) -> Result<Response, ApiError> {
     let loaded = state.loaded()?;
@@ -49,7 +39,7 @@ pub(super) async fn props(State(state): State<Arc<AppState>>) -> Result<Response
         "chat_template": info.chat_template,
         "bos_token": text(tokenizer.bos()),
         "eos_token": text(tokenizer.eos()),
-        "pooling": loaded.model.pooling.map(pooling_name),
+        "pooling": loaded.model.pooling.map(Pooling::name),
         "build_info": BUILD,
         "is_sleeping": false,
     })))
