@@ -33,6 +33,10 @@ pub(crate) struct MergeLoraArgs {
 pub(crate) fn run(args: &MergeLoraArgs) -> anyhow::Result<()> {
     let MergeLoraArgs { base, adapters, output, scale, outtype } = args;
     anyhow::ensure!(scale.is_finite(), "--scale is {scale}; expected a finite number");
+    for input in std::iter::once(base).chain(adapters) {
+        let is_in_the_way = source::would_replace(output.path(), input);
+        anyhow::ensure!(!is_in_the_way, "`{}` is an input; choose another name for the output", input.display());
+    }
     let options = MergeOptions { scale: *scale, out_type: outtype.out_type(), writer: output.options() };
     let bar = WriteBar::new();
     let show = &mut |done, total| bar.show(done, total);

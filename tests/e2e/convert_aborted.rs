@@ -5,36 +5,22 @@ use std::{
     fs,
     os::unix::{fs::FileExt, process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::Stdio,
     thread,
 };
 
 use serde_json::{Map, Value, json};
 
-use super::server::command;
+use super::{
+    folders::{names_in, with_small_files},
+    server::command,
+};
 
 const SIGKILL: i32 = 9;
 const SIGXFSZ: i32 = 25;
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/convert").join(name)
-}
-
-/// Runs the binary with files of at most 8 KiB. A process that makes a larger one gets a signal, which ends it unless it
-/// is ignored; the system call then fails.
-fn with_small_files(ignore_signal: bool, folder: &Path, args: &[&str]) -> Output {
-    let trap = if ignore_signal { "trap '' XFSZ; " } else { "" };
-    let script = format!("{trap}ulimit -c 0; ulimit -f 16; exec \"$0\" \"$@\"");
-    let binary = command().get_program().to_owned();
-    let output = Command::new("sh").arg("-c").arg(script).arg(binary).args(args).current_dir(folder).output();
-    output.expect("a shell")
-}
-
-fn names_in(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the folder").map(|e| e.expect("an entry").file_name());
-    let mut names: Vec<_> = entries.map(|n| n.to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
 
 /// The tensors of a safetensors file, as its header has them.

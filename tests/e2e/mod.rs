@@ -9,6 +9,8 @@ mod convert_aborted;
 mod crowd;
 mod downloads;
 mod embeddings;
+#[cfg(target_os = "linux")]
+mod folders;
 pub(crate) mod http;
 mod hub;
 mod kernels;
@@ -16,6 +18,8 @@ mod lifecycle;
 mod positions;
 mod quality;
 mod quantize;
+#[cfg(target_os = "linux")]
+mod quantize_aborted;
 pub(crate) mod server;
 mod start_up;
 mod suppressed;

@@ -106,6 +106,18 @@ pub(crate) fn checkpoint(place: &Path) -> anyhow::Result<PathBuf> {
     folder.with_context(|| format!("`{name}` is no folder here; as a model of the hub"))
 }
 
+/// Whether writing `output`, or a split of that name, would replace `input`.
+pub(crate) fn would_replace(output: &Path, input: &Path) -> bool {
+    let folder = |path: &Path| {
+        path.parent().map(|folder| if folder.as_os_str().is_empty() { ".".into() } else { folder.to_owned() })
+    };
+    let stem = output.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = input.file_name().unwrap_or_default().to_string_lossy();
+    let is_part = name.strip_prefix(&stem).is_some_and(|rest| rest.starts_with("-00001-of-"));
+    let is_beside = || folder(output).zip(folder(input)).is_some_and(|(a, b)| is_same_file(&a, &b));
+    is_same_file(output, input) || is_part && is_beside()
+}
+
 /// A table of the models that were downloaded from the hub.
 pub(crate) fn cache_list() -> anyhow::Result<String> {
     let config = HubConfig::from_env()?;
@@ -139,6 +151,16 @@ mod tests {
 
     fn parse(line: &str) -> Result<SourceArgs, String> {
         Line::try_parse_from(line.split(' ')).map(|line| line.source).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_split_is_in_the_way_of_one_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("m-00001-of-00002.gguf"), "").unwrap();
+        let replaces = |output: &str| super::would_replace(&path(output), &path("m-00001-of-00002.gguf"));
+        assert_eq!(["m.gguf", "m-00001-of-00002.gguf", "n.gguf"].map(replaces), [true, true, false]);
+        assert!(!super::would_replace(&path("x/m.gguf"), &path("m-00001-of-00002.gguf")));
     }
 
     #[test]

@@ -112,6 +112,12 @@ impl Adapter {
             }
         }
         let wrap = |error| match error {
+            ConvertError::Tensor { name, .. } if name.contains(".experts.") => ConvertError::invalid(
+                &self.path,
+                format!(
+                    "changes `{name}`, one expert among others; it must change every expert of a layer, all from 0 on, or none"
+                ),
+            ),
             ConvertError::Tensor { name, what } => ConvertError::invalid(
                 &self.path,
                 format!("changes `{name}`, which {what}: it was trained for another base"),
