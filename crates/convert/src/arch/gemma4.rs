@@ -1,5 +1,5 @@
-//! Gemma 4's text model without experts: layers of two kinds with heads of two sizes, keys and values that later layers
-//! share, and vectors of tokens for each layer.
+//! Gemma 4's text model: layers of two kinds with heads of two sizes, keys and values that later layers share, vectors of
+//! tokens for each layer, experts beside the feed-forward block.
 
 use gguf::{Array, Value};
 use serde_json::Value as JsonValue;
@@ -33,7 +33,7 @@ pub(super) const FAMILY: &[Family] = &[Family {
     ..Family::new(
         &["Gemma4ForCausalLM", "Gemma4ForConditionalGeneration"],
         "gemma4",
-        &[DECODER, POST_NORMS, GATED, PER_LAYER],
+        &[DECODER, POST_NORMS, GATED, PER_LAYER, EXPERTS],
     )
 }];
 
@@ -47,6 +47,17 @@ const PER_LAYER: Table = &[
     ("model.layers.{}.layer_scalar", "blk.{}.layer_output_scale.weight"),
 ];
 
+const EXPERTS: Table = &[
+    ("model.layers.{}.router.proj", "blk.{}.ffn_gate_inp"),
+    ("model.layers.{}.router.scale", "blk.{}.ffn_gate_inp.scale"),
+    ("model.layers.{}.router.per_expert_scale", "blk.{}.ffn_down_exps.scale"),
+    ("model.layers.{}.experts.gate_up_proj", "blk.{}.ffn_gate_up_exps.weight"),
+    ("model.layers.{}.experts.down_proj", "blk.{}.ffn_down_exps.weight"),
+    ("model.layers.{}.pre_feedforward_layernorm_2", "blk.{}.pre_ffw_norm_2"),
+    ("model.layers.{}.post_feedforward_layernorm_1", "blk.{}.post_ffw_norm_1"),
+    ("model.layers.{}.post_feedforward_layernorm_2", "blk.{}.post_ffw_norm_2"),
+];
+
 fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     keys.set_common(config)?;
     let size = |key| config.json.require_size(key);
@@ -58,6 +69,7 @@ fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     keys.set_size("attention.sliding_window", size("sliding_window")?);
     keys.set_size("attention.shared_kv_layers", num_shared);
     keys.set_size("embedding_length_per_layer_input", size("hidden_size_per_layer_input")?);
+    keys.copy_size("expert_feed_forward_length", config, &["expert_intermediate_size", "moe_intermediate_size"])?;
     let (full_dim, dim) = (full_head_dim(config)?, size("head_dim")?);
     for key in ["attention.key_length", "attention.value_length", "rope.dimension_count"] {
         keys.set_size(key, full_dim);

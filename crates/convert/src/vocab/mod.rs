@@ -59,12 +59,12 @@ pub(crate) fn set_vocab(
     let files = TokenizerFiles { folder, tokenizer, config: tokenizer_config };
     let (arch, rules) = arch;
     let vocab_size = config.json.size("vocab_size")?.filter(|&n| n <= MAX_TOKENS);
-    let tokens = match Kind::of(&files, vocab_size)? {
+    let tokens = match Kind::of(&files, rules, vocab_size)? {
         Kind::SentencePiece(model) => {
             set_model(metadata, "llama", "default");
             spm::of_sentencepiece(&files, &model, vocab_size)?
         }
-        Kind::ByteFallback(tokenizer) if let Some(name) = rules.merges_of_characters => {
+        Kind::Characters(tokenizer, name) => {
             metadata.insert("tokenizer.ggml.model", Value::String(name.to_owned()));
             let merges = bpe::merges(tokenizer)?;
             metadata.insert("tokenizer.ggml.merges", Value::Array(Array::String(merges.into())));
@@ -107,6 +107,8 @@ enum Kind<'a> {
     SentencePiece(sentencepiece::Model),
     /// The same, as `tokenizer.json` only: byte-pair merges over characters, bytes as the last resort.
     ByteFallback(&'a Json),
+    /// The same, written as merges under a name of its own.
+    Characters(&'a Json, &'static str),
     /// Byte-level byte-pair encoding.
     Bpe(&'a Json),
     /// Pieces with scores, of which the likeliest are chosen.
@@ -116,7 +118,7 @@ enum Kind<'a> {
 }
 
 impl<'a> Kind<'a> {
-    fn of(files: &'a TokenizerFiles<'_>, vocab_size: Option<usize>) -> Result<Self, ConvertError> {
+    fn of(files: &'a TokenizerFiles<'_>, rules: VocabRules, vocab_size: Option<usize>) -> Result<Self, ConvertError> {
         let path = files.folder.join("tokenizer.model");
         if path.is_file() {
             match sentencepiece::read(&path) {
@@ -146,7 +148,11 @@ impl<'a> Kind<'a> {
             }
         }
         let falls_back = model.and_then(|m| m.get("byte_fallback")).and_then(|b| b.as_bool()) == Some(true);
-        Ok(if falls_back { Self::ByteFallback(tokenizer) } else { Self::Bpe(tokenizer) })
+        Ok(match rules.merges_of_characters {
+            Some(name) if falls_back => Self::Characters(tokenizer, name),
+            None if falls_back => Self::ByteFallback(tokenizer),
+            _ => Self::Bpe(tokenizer),
+        })
     }
 }
 
