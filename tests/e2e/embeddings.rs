@@ -12,7 +12,7 @@ use super::{
 };
 
 /// An encoder with a vocabulary of letters, see `tests/golden`.
-fn encoder(name: &str) -> PathBuf {
+pub(super) fn encoder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/data/{name}.gguf"))
 }
 
@@ -21,29 +21,29 @@ fn serve(name: &str, flags: &[&str]) -> Server {
 }
 
 /// A tensor of a golden file.
-fn golden(name: &str, tensor: &str) -> Vec<u32> {
+pub(super) fn golden(name: &str, tensor: &str) -> Vec<u32> {
     let bytes = std::fs::read(encoder(name).with_extension("golden.safetensors")).expect("it lies in the repository");
     let file = SafeTensors::deserialize(&bytes).expect("a golden file");
     let data = file.tensor(tensor).expect("a tensor of it").data().to_vec();
     data.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
 }
 
-fn golden_floats(name: &str, tensor: &str) -> Vec<f32> {
+pub(super) fn golden_floats(name: &str, tensor: &str) -> Vec<f32> {
     golden(name, tensor).into_iter().map(f32::from_bits).collect()
 }
 
-fn ask(server: &Server, path: &str, body: &Json) -> Json {
+pub(super) fn ask(server: &Server, path: &str, body: &Json) -> Json {
     let answer = post(&server.address, path, &body.to_string());
     assert_eq!(answer.status, 200, "{}", answer.body);
     serde_json::from_str(&answer.body).expect("JSON")
 }
 
-fn floats(json: &Json) -> Vec<f32> {
+pub(super) fn floats(json: &Json) -> Vec<f32> {
     json.as_array().expect("a list").iter().map(|x| x.as_f64().expect("a number") as f32).collect()
 }
 
 #[track_caller]
-fn assert_near(found: &[f32], expected: &[f32], bound: f32) {
+pub(super) fn assert_near(found: &[f32], expected: &[f32], bound: f32) {
     assert_eq!(found.len(), expected.len());
     let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst <= bound, "the vectors differ by {worst}");

@@ -6,6 +6,7 @@ mod commands;
 mod convert;
 #[cfg(target_os = "linux")]
 mod convert_aborted;
+mod converted_encoders;
 mod crowd;
 mod downloads;
 mod embeddings;
