@@ -73,7 +73,7 @@ fn weights_are_quantized_and_read_as_bitsandbytes_does() {
         let (four_bit, block_size, nested, shape) = parse(name);
         let source = floats(file.tensor("src").unwrap().data());
         let quantized = Quantized::new(&source, four_bit, block_size, nested).unwrap();
-        for (part, data) in quantized.parts("weight", &shape, "float32") {
+        for (part, data) in quantized.into_parts("weight", &shape, "float32") {
             let expected = file.tensor(&part.name).unwrap_or_else(|_| panic!("{name}: no {}", part.name));
             assert_eq!(
                 part.shape.iter().product::<usize>(),

@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use serde_json::json;
 
-use super::{FourBit, Quantized};
+use super::{
+    FourBit, Quantized,
+    encode::{Outline, check_block_size, magnitudes, offset},
+};
 use crate::{
     ConvertError,
     config::Config,
@@ -22,14 +25,17 @@ pub struct FourBitOptions {
     pub nested: bool,
 }
 
-/// A tensor of the result, or where it is read from.
+/// Where a tensor of the result comes from.
 enum Source {
-    Made(Vec<u8>),
+    /// A part of a quantized tensor.
+    Part { stored: StoredTensor, part: usize },
+    /// One that stays as it is.
     Stored(StoredTensor),
 }
 
 /// Quantizes the linear layers of the model in `folder` and writes the folder `out`, which must not exist. Embeddings,
-/// the output and norms stay as they are. The quantized weights are held in memory, a quarter of a 16-bit model.
+/// the output and norms stay as they are. Weights are read twice, first for the mean of their magnitudes, which the header
+/// of the result tells; no more than one tensor is in memory.
 ///
 /// # Errors
 /// [`ConvertError`] when the folder cannot be read, or the result cannot be written.
@@ -46,12 +52,10 @@ pub fn to_four_bit(folder: &Path, out: &Path, options: &FourBitOptions) -> Resul
             sources.push(Source::Stored(stored));
             continue;
         }
-        let FourBitOptions { four_bit, block_size, nested } = *options;
-        let quantized = Quantized::new(&stored.floats()?, four_bit, block_size, nested)?;
-        for (tensor, bytes) in quantized.parts(&stored.name, &stored.shape, name_of(stored.dtype)) {
-            tensors.push(tensor);
-            sources.push(Source::Made(bytes));
-        }
+        let parts = options.outline(&stored)?;
+        let part = |part| Source::Part { stored: stored.clone(), part };
+        sources.extend((0..parts.len()).map(part));
+        tensors.extend(parts);
     }
     let dtype = tensors.iter().find(|t| t.dtype != Dtype::U8).map_or(Dtype::F16, |t| t.dtype);
     config.value["quantization_config"] = json!({
@@ -60,7 +64,17 @@ pub fn to_four_bit(folder: &Path, out: &Path, options: &FourBitOptions) -> Resul
         "bnb_4bit_compute_dtype": name_of(dtype), "bnb_4bit_quant_storage": "uint8",
     });
     fs::create_dir(out).map_err(ConvertError::io(out))?;
-    let written = write(folder, out, &config.value, &tensors, &sources);
+    let mut quantized: Vec<Vec<u8>> = Vec::new();
+    let written = write(folder, out, &config.value, &tensors, |idx| match &sources[idx] {
+        Source::Stored(stored) => stored.bytes(0, stored.len()),
+        Source::Part { stored, part } => {
+            // The parts of a tensor come one after the other.
+            if *part == 0 {
+                quantized = options.quantize(stored)?;
+            }
+            Ok(quantized.get_mut(*part).map(std::mem::take).unwrap_or_default())
+        }
+    });
     if written.is_err() {
         // The folder is ours: it did not exist before.
         let _ = fs::remove_dir_all(out);
@@ -73,7 +87,7 @@ fn write(
     out: &Path,
     config: &serde_json::Value,
     tensors: &[OutTensor],
-    sources: &[Source],
+    data: impl FnMut(usize) -> Result<Vec<u8>, ConvertError>,
 ) -> Result<(), ConvertError> {
     for entry in fs::read_dir(folder).map_err(ConvertError::io(folder))? {
         let path = entry.map_err(ConvertError::io(folder))?.path();
@@ -85,10 +99,26 @@ fn write(
     }
     let path = out.join("config.json");
     fs::write(&path, format!("{config:#}\n")).map_err(ConvertError::io(&path))?;
-    safetensors::write(&out.join("model.safetensors"), tensors, |idx| match &sources[idx] {
-        Source::Made(bytes) => Ok(bytes.clone()),
-        Source::Stored(stored) => stored.bytes(0, stored.len()),
-    })
+    safetensors::write(&out.join("model.safetensors"), tensors, data)
+}
+
+impl FourBitOptions {
+    /// What a tensor becomes, without its data.
+    fn outline(&self, stored: &StoredTensor) -> Result<Vec<OutTensor>, ConvertError> {
+        let Self { four_bit, block_size, nested } = *self;
+        check_block_size(block_size)?;
+        let (name, shape, dtype) = (&stored.name, &stored.shape, name_of(stored.dtype));
+        let offset = if nested { Some(offset(&magnitudes(&stored.floats()?, block_size))) } else { None };
+        Ok(Outline { name, shape, dtype, four_bit, block_size, offset }.tensors())
+    }
+
+    /// The data of its parts.
+    fn quantize(&self, stored: &StoredTensor) -> Result<Vec<Vec<u8>>, ConvertError> {
+        let Self { four_bit, block_size, nested } = *self;
+        let quantized = Quantized::new(&stored.floats()?, four_bit, block_size, nested)?;
+        let parts = quantized.into_parts(&stored.name, &stored.shape, name_of(stored.dtype));
+        Ok(parts.into_iter().map(|(_, data)| data).collect())
+    }
 }
 
 /// The matrices of layers; embeddings, the output and routers are none that bitsandbytes would quantize.
