@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::{ConvertError, json::Json};
 
+/// Of layers, heads, and numbers in a head.
+const MAX_SIZE: usize = 1 << 16;
+
 /// The hyperparameters of a text model.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -62,16 +65,25 @@ impl Config {
     }
 
     pub(crate) fn num_layers(&self) -> Result<usize, ConvertError> {
-        self.require_size(&["n_layers", "num_hidden_layers", "n_layer", "num_layers"])
+        let size = self.require_size(&["n_layers", "num_hidden_layers", "n_layer", "num_layers"])?;
+        self.bounded("layers", size)
     }
 
     pub(crate) fn num_heads(&self) -> Result<usize, ConvertError> {
-        self.require_size(&["num_attention_heads", "n_head", "n_heads"])
+        self.bounded("heads", self.require_size(&["num_attention_heads", "n_head", "n_heads"])?)
     }
 
     pub(crate) fn num_kv_heads(&self) -> Result<usize, ConvertError> {
         let keys = ["num_key_value_heads", "n_kv_heads", "num_kv_heads", "n_head_kv"];
-        self.first_size(&keys)?.map_or_else(|| self.num_heads(), Ok)
+        self.first_size(&keys)?.map_or_else(|| self.num_heads(), |size| self.bounded("heads of keys", size))
+    }
+
+    /// Lists are made of these sizes, so that no file may choose them freely.
+    fn bounded(&self, what: &str, size: usize) -> Result<usize, ConvertError> {
+        if size <= MAX_SIZE {
+            return Ok(size);
+        }
+        Err(ConvertError::invalid(&self.json.path, format!("has {size} {what}; at most {MAX_SIZE} are allowed")))
     }
 
     pub(crate) fn hidden_size(&self) -> Result<usize, ConvertError> {
@@ -81,12 +93,13 @@ impl Config {
     pub(crate) fn head_dim(&self) -> Result<usize, ConvertError> {
         let (hidden_size, num_heads) = (self.hidden_size()?, self.num_heads()?);
         let head_dim = self.json.size("head_dim")?.or_else(|| hidden_size.checked_div(num_heads));
-        head_dim.ok_or_else(|| self.json.wrong("num_attention_heads", "a positive number"))
+        let head_dim = head_dim.ok_or_else(|| self.json.wrong("num_attention_heads", "a positive number"))?;
+        self.bounded("numbers in a head", head_dim)
     }
 
     /// Where positions begin in tables that keep rows for padding: behind the padding's own id.
     pub(crate) fn first_position(&self) -> usize {
-        self.json.get("pad_token_id").and_then(Value::as_u64).map_or(0, |id| id as usize + 1)
+        self.json.get("pad_token_id").and_then(Value::as_u64).map_or(0, |id| (id as usize).saturating_add(1))
     }
 
     /// Which layers see a window only, where the file says so: by a list, or by a pattern such as `LLLG` or 4.

@@ -96,6 +96,10 @@ fn models_that_do_not_fit_their_configuration_are_refused() {
     folder.edit("config.json", "\"num_attention_heads\": 4", "\"num_attention_heads\": 5");
     assert!(folder.error().contains("q_proj"), "{}", folder.error());
 
+    let folder = Copy::of("tiny-gemma3");
+    folder.edit("config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1000000000000000000");
+    assert!(folder.error().contains("has 1000000000000000000 layers; at most 65536"), "{}", folder.error());
+
     let folder = Copy::of("tiny-qwen3moe");
     folder.edit("config.json", "\"hidden_size\": 32", "\"hidden_size\": \"32\"");
     assert!(folder.error().contains("`hidden_size` is \"32\"; expected a non-negative integer"));

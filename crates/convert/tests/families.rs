@@ -46,7 +46,7 @@ fn each_family_becomes_what_the_reference_makes_of_it() {
 
 #[test]
 fn quantized_checkpoints_become_what_the_reference_makes_of_their_weights() {
-    check_all("quantized", 12);
+    check_all("quantized", 14);
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(super) const FAMILY: &[Family] = &[Family {
     )
 }];
 
+const MAX_HEAD_DIM: usize = 1 << 16;
+
 const PER_LAYER: Table = &[
     ("model.embed_tokens_per_layer", "per_layer_token_embd"),
     ("model.per_layer_model_projection", "per_layer_model_proj"),
@@ -78,7 +80,7 @@ fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     if config.json.bool("use_double_wide_mlp")?.unwrap_or(false) {
         let width = size("intermediate_size")?;
         let first_shared = num_layers.saturating_sub(num_shared);
-        let widths = (0..num_layers).map(|layer| if layer < first_shared { width } else { 2 * width });
+        let widths = (0..num_layers).map(|layer| if layer < first_shared { width } else { width.saturating_mul(2) });
         keys.set("feed_forward_length", sizes(widths));
     }
     if let Some(full) = of_full_layers(config, "num_global_key_value_heads", "num_key_value_heads")? {
@@ -95,6 +97,7 @@ fn sizes(sizes: impl Iterator<Item = usize>) -> Value {
 
 fn full_head_dim(config: &Config) -> Result<usize, ConvertError> {
     let dim = of_full_layers(config, "global_head_dim", "head_dim")?;
+    let dim = dim.filter(|dim| *dim <= MAX_HEAD_DIM);
     dim.ok_or_else(|| config.json.wrong("global_head_dim", "the size of heads that see the full context"))
 }
 

@@ -80,6 +80,9 @@ impl Grouped {
             let what = format!("has scales of shape {:?} for codes of shape {:?}", scales.shape, codes.shape);
             return Err(ConvertError::tensor(name, what));
         };
+        if codes.is_empty() || scales.is_empty() {
+            return Err(ConvertError::tensor(name, "has no weights"));
+        }
         let num_words = num_outputs.div_ceil(layout.per_word());
         let (num_inputs, code_cols) = match layout {
             Layout::Gptq { .. } => (code_rows * layout.per_word(), num_outputs),

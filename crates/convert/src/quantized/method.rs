@@ -32,7 +32,7 @@ impl Method {
         let quantization = Quantization { json: config, object, method };
         match method {
             "bitsandbytes" if object.get("load_in_8bit").and_then(Value::as_bool) == Some(true) => {
-                Err(quantization.unsupported("8 bits"))
+                Ok(Self::Scaled { block: None })
             }
             "bitsandbytes" | "mxfp4" => Ok(Self::Plain),
             "fp8" | "fbgemm_fp8" => Ok(Self::Scaled { block: quantization.block(object.get("weight_block_size"))? }),
@@ -110,7 +110,7 @@ impl Quantization<'_> {
     fn unsupported(&self, what: &str) -> ConvertError {
         let with = if what == self.method { String::new() } else { format!(" ({what})") };
         ConvertError::Unsupported(format!(
-            "the checkpoint is quantized with `{}`{with}, which is not read; bitsandbytes' 4 bits, MXFP4, FP8, \
+            "the checkpoint is quantized with `{}`{with}, which is not read; bitsandbytes, MXFP4, FP8, \
              compressed-tensors, GPTQ and AWQ are: convert the 16-bit original instead",
             self.method
         ))
@@ -138,6 +138,7 @@ mod tests {
         let scaled = |block| Ok(Method::Scaled { block });
         let cases = [
             (json!({"quant_method": "bitsandbytes", "load_in_4bit": true}), Ok(Method::Plain)),
+            (json!({"quant_method": "bitsandbytes", "load_in_8bit": true}), scaled(None)),
             (json!({"quant_method": "fp8", "weight_block_size": [128, 64]}), scaled(Some([128, 64]))),
             (json!({"quant_method": "fp8", "weight_block_size": null}), scaled(None)),
             (json!({"quant_method": "modelopt", "quant_algo": "FP8"}), scaled(None)),
@@ -163,7 +164,6 @@ mod tests {
     fn what_is_not_read_is_refused_by_name() {
         let cases = [
             (json!({"quant_method": "aqlm"}), "quantized with `aqlm`, which"),
-            (json!({"quant_method": "bitsandbytes", "load_in_8bit": true}), "`bitsandbytes` (8 bits)"),
             (json!({"quant_method": "modelopt", "quant_algo": "NVFP4"}), "`modelopt` (NVFP4)"),
             (json!({"quant_method": "gptq", "bits": 3}), "`gptq` (`bits` 3)"),
             (json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}), "`gptq` (marlin)"),

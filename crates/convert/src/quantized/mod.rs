@@ -62,7 +62,7 @@ fn check_part(part: &StoredTensor, dtypes: &[Dtype], shape: &[usize]) -> Result<
 }
 
 /// The types of scales.
-const FLOATS: &[Dtype] = &[Dtype::F16, Dtype::Bf16, Dtype::F32];
+const FLOATS: &[Dtype] = &[Dtype::F16, Dtype::Bf16, Dtype::F32, Dtype::F8_E8M0];
 
 /// Reads words of 32 bits, each of which holds several codes.
 fn words(part: &StoredTensor, first: usize, num: usize) -> Result<Vec<u32>, ConvertError> {

@@ -1,5 +1,6 @@
 //! 8-bit floats and integers with scales: `NAME` and `NAME_scale_inv` or `NAME_scale`. A scale is for a whole matrix, for a
-//! row, or for a block of rows and columns; those at the ends may be smaller.
+//! row, or for a block of rows and columns; those at the ends may be smaller. bitsandbytes' integers have the largest
+//! magnitude of each row instead, `SCB`.
 
 use super::{FLOATS, Stored};
 use crate::{
@@ -10,8 +11,12 @@ use crate::{
 
 /// What follows a weight's name where its scales are; both multiply.
 const SCALES: &[&str] = &["_scale_inv", "_scale"];
-/// Scales of what flows between layers, which is not quantized here.
-const UNUSED: &[&str] = &["activation_scale", ".input_scale", ".k_scale", ".v_scale", ".output_scale"];
+/// What stands in place of `weight` where bitsandbytes' magnitudes are, and what they are multiplied by: a 127th as it
+/// writes it.
+const MAGNITUDES: (&str, f32) = ("SCB", 0.007_874_016);
+/// Scales of what flows between layers, which is not quantized here, and marks of how weights lie.
+const UNUSED: &[&str] =
+    &["activation_scale", ".input_scale", ".k_scale", ".v_scale", ".output_scale", ".weight_format"];
 
 /// Takes weights with their scales.
 pub(super) fn take(stored: &mut Stored, block: Option<[usize; 2]>) -> Result<Vec<Tensor>, ConvertError> {
@@ -21,10 +26,12 @@ pub(super) fn take(stored: &mut Stored, block: Option<[usize; 2]>) -> Result<Vec
     let mut tensors = Vec::new();
     for name in names {
         let scale = SCALES.iter().find_map(|suffix| stored.remove(&format!("{name}{suffix}")));
+        let mut magnitudes = || stored.remove(&format!("{}{}", name.strip_suffix("weight")?, MAGNITUDES.0));
+        let scale = scale.map(|s| (s, 1.0)).or_else(|| Some((magnitudes()?, MAGNITUDES.1)));
         let (Some(weight), Some(scale)) = (stored.remove(&name), scale) else {
             return Err(ConvertError::tensor(&name, "is quantized, but has no scale in any of the checkpoint's files"));
         };
-        tensors.push(Scaled::open(weight, &scale, block)?);
+        tensors.push(Scaled::open(weight, scale, block)?);
     }
     Ok(tensors)
 }
@@ -32,6 +39,8 @@ pub(super) fn take(stored: &mut Stored, block: Option<[usize; 2]>) -> Result<Vec
 struct Scaled {
     weight: StoredTensor,
     scales: Vec<f32>,
+    /// Multiplies all weights after their scales.
+    factor: f32,
     /// Rows of a matrix, of which the tensor has several if it is of three dimensions.
     num_rows: usize,
     num_cols: usize,
@@ -42,13 +51,18 @@ struct Scaled {
 }
 
 impl Scaled {
-    fn open(weight: StoredTensor, scale: &StoredTensor, block: Option<[usize; 2]>) -> Result<Tensor, ConvertError> {
+    fn open(
+        weight: StoredTensor,
+        (scale, factor): (StoredTensor, f32),
+        block: Option<[usize; 2]>,
+    ) -> Result<Tensor, ConvertError> {
         let misfit = || {
             let StoredTensor { shape, .. } = &weight;
             let what = format!("of shape {:?} does not fit weights of shape {shape:?}", scale.shape);
             ConvertError::tensor(&scale.name, what)
         };
-        let (&[ref leading @ .., num_rows, num_cols], true) = (weight.shape.as_slice(), FLOATS.contains(&scale.dtype))
+        let (&[ref leading @ .., num_rows, num_cols], true, false) =
+            (weight.shape.as_slice(), FLOATS.contains(&scale.dtype), weight.is_empty())
         else {
             return Err(misfit());
         };
@@ -69,7 +83,7 @@ impl Scaled {
             scales = vec![scales[0]; num_matrices];
         }
         let (name, shape) = (weight.name.clone(), weight.shape.clone());
-        let scaled = Self { weight, scales, num_rows, num_cols, block: [rows, cols], scale_rows, scale_cols };
+        let scaled = Self { weight, scales, factor, num_rows, num_cols, block: [rows, cols], scale_rows, scale_cols };
         Ok(Tensor::new(&name, shape, scaled))
     }
 }
@@ -99,6 +113,9 @@ impl Rows for Scaled {
             let scales = &self.scales[(matrix * scale_rows + row / block[0]) * scale_cols..][..*scale_cols];
             for (out, scale) in out.chunks_mut(block[1]).zip(scales) {
                 out.iter_mut().for_each(|x| *x *= scale);
+            }
+            if self.factor != 1.0 {
+                out.iter_mut().for_each(|x| *x *= self.factor);
             }
         }
         Ok(())

@@ -51,6 +51,8 @@ dtypes! {
     F8_E4M3 = "F8_E4M3", 1;
     /// 8-bit float with 5 bits of exponent.
     F8_E5M2 = "F8_E5M2", 1;
+    /// 8 bits of exponent and nothing else: a power of two.
+    F8_E8M0 = "F8_E8M0", 1;
     /// Signed 16-bit integer.
     I16 = "I16", 2;
     /// Unsigned 16-bit integer.
@@ -82,11 +84,21 @@ impl Dtype {
             Self::Bf16 => each(bytes, out, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
             Self::F64 => each(bytes, out, |b| f64::from_le_bytes(b) as f32),
             Self::F8_E4M3 => each(bytes, out, |[b]| E4M3[usize::from(b)]),
+            Self::F8_E8M0 => each(bytes, out, |[b]| power_of_two(b)),
             // The upper half of a half.
             Self::F8_E5M2 => each(bytes, out, |[b]| f16_to_f32(u16::from(b) << 8)),
             _ => return Err(format!("has the element type {}; weights are floats", self.name())),
         }
         Ok(())
+    }
+}
+
+/// 2 to the power of a byte less 127; the largest byte is NaN.
+fn power_of_two(byte: u8) -> f32 {
+    match byte {
+        0 => f32::from_bits(1 << 22),
+        255 => f32::NAN,
+        exponent => f32::from_bits(u32::from(exponent) << 23),
     }
 }
 
@@ -131,6 +143,7 @@ mod tests {
         assert!(decode(Dtype::F8_E4M3, 0xff).is_ok_and(f32::is_nan));
         assert_eq!(decode(Dtype::F8_E5M2, 0x7b), Ok(57344.0));
         assert_eq!(decode(Dtype::F8_E5M2, 0xbd), Ok(-1.25));
+        assert_eq!((decode(Dtype::F8_E8M0, 127), decode(Dtype::F8_E8M0, 0)), (Ok(1.0), Ok(2.0_f32.powi(-127))));
         assert!(decode(Dtype::I32, 0).is_err());
     }
 }

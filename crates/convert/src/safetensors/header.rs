@@ -14,6 +14,8 @@ use super::Dtype;
 /// The limit of the reference implementation.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 const MAX_DIMS: usize = 8;
+/// More than any file holds.
+const MAX_ELEMENTS: u64 = 1 << 48;
 
 /// A tensor as the header describes it; offsets count from the start of the data.
 #[derive(Debug)]
@@ -63,7 +65,13 @@ fn check(name: String, raw: &RawEntry, data_bytes: u64) -> Result<Entry, String>
         .ok_or_else(|| format!("stores tensor `{name}` in the unknown element type `{}`", raw.dtype))?;
     let (begin, end) = raw.data_offsets;
     let num_bytes = raw.shape.iter().try_fold(dtype.num_bytes() as u64, |n, d| n.checked_mul(*d));
-    if raw.shape.len() > MAX_DIMS || num_bytes.is_none() || end.checked_sub(begin) != num_bytes {
+    // Also where one side is zero, no product of others shall be too large to count.
+    let product = raw.shape.iter().try_fold(1_u64, |n, d| n.checked_mul((*d).max(1)));
+    if raw.shape.len() > MAX_DIMS
+        || product.is_none_or(|n| n > MAX_ELEMENTS)
+        || num_bytes.is_none()
+        || end.checked_sub(begin) != num_bytes
+    {
         let RawEntry { shape, .. } = raw;
         return Err(format!(
             "gives tensor `{name}` of shape {shape:?} and type {} the bytes {begin} to {end}",
@@ -142,6 +150,7 @@ mod tests {
             (entry("F32", "[2]", "[0,16]"), "bytes 0 to 16"),
             (entry("F32", "[2]", "[16,8]"), "bytes 16 to 8"),
             (entry("F32", "[4294967296,4294967296,4294967296]", "[0,0]"), "bytes 0 to 0"),
+            (entry("F32", "[4294967296,4294967296,0]", "[0,0]"), "bytes 0 to 0"),
             (entry("F32", "[1,1,1,1,1,1,1,1,1]", "[0,4]"), "bytes 0 to 4"),
             (entry("F31", "[2]", "[0,8]"), "unknown element type `F31`"),
             (entry("F32", "[-2]", "[0,8]"), "cannot be read"),

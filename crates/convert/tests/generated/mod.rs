@@ -188,6 +188,7 @@ fn element(dtype: Dtype, bits: u64) -> Vec<u8> {
         Dtype::I32 => (bits as u32).to_le_bytes().to_vec(),
         Dtype::F8_E4M3 if byte & 0x7f == 0x7f => vec![byte ^ 1],
         Dtype::F8_E5M2 if byte & 0x7c == 0x7c => vec![byte ^ 0x40],
+        Dtype::F8_E8M0 => vec![byte % 16 + 120],
         Dtype::U8 | Dtype::I8 | Dtype::F8_E4M3 | Dtype::F8_E5M2 => vec![byte],
         _ => panic!("elements of type {}", dtype.name()),
     }
