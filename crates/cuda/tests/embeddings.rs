@@ -86,11 +86,18 @@ fn check_encoder(model: &'static str, golden: &str, kv_types: &[(KvType, &'stati
 #[test]
 fn bert() {
     check_encoder("bert.f16", "bert", &[(KvType::F16, F16)]);
+    check_encoder("bert", "bert", &[(KvType::F16, F16)]);
+}
+
+#[test]
+fn xlm_roberta() {
+    check_encoder("xlm_roberta", "xlm_roberta", &[(KvType::F16, F16)]);
 }
 
 #[test]
 fn nomic_bert() {
     check_encoder("nomic.f16", "nomic", &[(KvType::F16, F16)]);
+    check_encoder("nomic_bert", "nomic_bert", &[(KvType::F16, F16)]);
 }
 
 #[test]

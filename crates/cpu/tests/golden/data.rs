@@ -37,7 +37,10 @@ pub(crate) fn read(model: &'static str, golden: &str) -> Option<(Arc<Gguf>, Vec<
     let files = [format!("{model}.gguf"), format!("{golden}.golden.safetensors")];
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let shared = std::env::var_os("LLCUDA_TEST_DATA").map_or_else(|| root.join("../shared/data"), PathBuf::from);
-    let folders = [root.join("tests/data/golden"), root.join("tests/golden/data"), shared.join("golden")];
+    // `tests/gpu/pack` puts the repository's own beside the others.
+    let own = ["tests/data/golden", "tests/golden/data"].map(|folder| root.join(folder));
+    let shared = ["golden/own", "golden"].map(|folder| shared.join(folder));
+    let folders: Vec<PathBuf> = own.into_iter().chain(shared).collect();
     let Some(folder) = folders.iter().find(|folder| files.iter().all(|file| folder.join(file).exists())) else {
         let required = std::env::var_os("LLCUDA_REQUIRE_TEST_DATA").is_some_and(|v| v == "1");
         assert!(!required, "{files:?} are in none of {folders:?}");

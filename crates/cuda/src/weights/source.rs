@@ -57,10 +57,13 @@ pub(super) fn sources(spec: &DecoderSpec, gguf: &Gguf) -> Result<DecoderWeights<
                 latent.k_b = LatentKeys::Absorbed(Source::Transposed(tensors_of(each)?));
             }
         }
-        if let FfnWeights::Moe(moe) = &mut layer.ffn {
-            for ExpertLinear { weight, .. } in [&mut moe.gate, &mut moe.up, &mut moe.down] {
-                join(weight)?;
-            }
+        let moe = match &mut layer.ffn {
+            FfnWeights::Gated(_) | FfnWeights::Plain(_) => continue,
+            FfnWeights::Moe(moe) => moe,
+            FfnWeights::GatedAndMoe(both) => &mut both.moe,
+        };
+        for ExpertLinear { weight, .. } in [&mut moe.gate, &mut moe.up, &mut moe.down] {
+            join(weight)?;
         }
     }
     Ok(weights)
