@@ -21,7 +21,14 @@ pub(super) const FAMILY: &[Family] = &[
         extra: rope_freqs,
         vocab: VOCAB,
         ..Family::new(
-            &["LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"],
+            &[
+                "LlamaForCausalLM",
+                "LLaMAForCausalLM",
+                "LlamaModel",
+                "MistralForCausalLM",
+                "MistralModel",
+                "MixtralForCausalLM",
+            ],
             "llama",
             &[DECODER, FFN_NORM, GATED, EXPERTS],
         )
@@ -88,7 +95,8 @@ const GRANITE_EXPERTS: Table = &[
 fn keys(keys: &mut Keys<'_>, config: &Config) -> Result<(), ConvertError> {
     keys.set_common(config)?;
     keys.set_size("vocab_size", config.json.require_size("vocab_size")?);
-    if matches!(Config::architecture(&config.json)?, "LlamaForCausalLM" | "MistralForCausalLM" | "GraniteForCausalLM") {
+    let class = Config::architecture(&config.json)?;
+    if class.starts_with("Llama") || matches!(class, "MistralForCausalLM" | "MistralModel" | "GraniteForCausalLM") {
         set_head_dim(keys, config)?;
     }
     keys.set_size("rope.dimension_count", config.head_dim()?);

@@ -15,11 +15,11 @@ use crate::{
 pub(super) const FAMILY: &[Family] = &[
     Family {
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768}"#,
-        ..Family::new(&["Qwen2ForCausalLM"], "qwen2", &[DECODER, FFN_NORM, GATED])
+        ..Family::new(&["Qwen2ForCausalLM", "Qwen2Model"], "qwen2", &[DECODER, FFN_NORM, GATED])
     },
     Family {
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768, "head_dim": 128}"#,
-        ..Family::new(&["Qwen3ForCausalLM"], "qwen3", &[DECODER, FFN_NORM, GATED])
+        ..Family::new(&["Qwen3ForCausalLM", "Qwen3Model"], "qwen3", &[DECODER, FFN_NORM, GATED])
     },
     Family {
         defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 32768}"#,
