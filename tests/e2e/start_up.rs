@@ -1,6 +1,6 @@
 //! Files that cannot be served end the process with an error that says why.
 
-use gguf::{Array, Builder, GgmlType, Value};
+use gguf::{Array, Builder, GgmlType, Gguf, Value};
 
 use super::server::command;
 
@@ -50,7 +50,10 @@ fn a_type_that_is_not_known() {
     // The type id follows the one dimension; 8 is Q8_0.
     let at = file.windows(4).rposition(|w| w == 8_u32.to_le_bytes()).expect("the type id");
     file[at..at + 4].copy_from_slice(&99_u32.to_le_bytes());
-    serve_fails_with(&file, &["`w`", "99"]);
+    serve_fails_with(&file, &["`w`", "99", "known are F32", "Q4_K"]);
+    // A type that ggml gave up.
+    file[at..at + 4].copy_from_slice(&33_u32.to_le_bytes());
+    serve_fails_with(&file, &["`w`", "Q4_0_8_8", "the nearest type is Q4_0"]);
 }
 
 /// A sound model of one small layer, but for one tensor, and with a vocabulary of so many tokens.
@@ -116,6 +119,32 @@ fn weights_that_are_no_numbers_are_named() {
     serve_fails_with(&with("blk.0.ffn_norm.weight", f32::NAN), &["blk.0.ffn_norm.weight", "NaN", "row 0, column 0"]);
     let infinite = with("blk.0.attn_v.weight", f32::INFINITY);
     serve_with_flags_fails_with(&infinite, &["--check-tensors"], &["blk.0.attn_v.weight", "inf"]);
+}
+
+#[test]
+fn scales_that_are_no_numbers_are_named() {
+    // Of a whole matrix: a vector, which is always checked.
+    let scale = with_tensor("blk.0.attn_q.scale", &[1], GgmlType::F32, f32::NAN.to_le_bytes().to_vec());
+    serve_fails_with(&scale, &["blk.0.attn_q.scale", "NaN"]);
+    // Of a block: the second row's.
+    let block = |scale: [u8; 2]| [&scale[..], &[3; 32]].concat();
+    let blocks = [block([0, 0x3c]), block([0, 0x7e])].concat();
+    let file = with_tensor("blk.0.ssm_in.weight", &[32, 2], GgmlType::Q8_0, blocks);
+    let words = ["blk.0.ssm_in.weight", "NaN", "row 1", "the scale of its block is damaged"];
+    serve_with_flags_fails_with(&file, &["--check-tensors"], &words);
+}
+
+/// A sound model with one tensor more.
+fn with_tensor(name: &str, shape: &[usize], ggml_type: GgmlType, data: Vec<u8>) -> Vec<u8> {
+    let gguf = Gguf::from_bytes(model(12, "", |_| None)).expect("a sound file");
+    let mut file = Builder::new();
+    for (key, value) in gguf.metadata().iter() {
+        file = file.value(key, value.clone());
+    }
+    for tensor in gguf.tensors() {
+        file = file.tensor(&tensor.name, &tensor.shape, tensor.ggml_type, gguf.data(tensor).to_vec());
+    }
+    file.tensor(name, shape, ggml_type, data).build()
 }
 
 #[test]

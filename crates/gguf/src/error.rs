@@ -58,13 +58,32 @@ pub enum GgufError {
     #[error("metadata key `{0}` is missing")]
     MissingKey(String),
     /// A tensor type that this build does not know.
-    #[error("tensor `{tensor}` has type id {id}, which is not a known GGUF tensor type")]
+    #[error("tensor `{tensor}` has type id {id}, which is {}", removed_type(*id))]
     UnknownType {
         /// The tensor.
         tensor: String,
         /// Its type id.
         id: u32,
     },
+}
+
+/// What a type id that is not known once was, and which type is nearest.
+fn removed_type(id: u32) -> String {
+    let removed = match id {
+        4 => ("Q4_2", "Q4_0"),
+        5 => ("Q4_3", "Q4_1"),
+        31 => ("Q4_0_4_4", "Q4_0"),
+        32 => ("Q4_0_4_8", "Q4_0"),
+        33 => ("Q4_0_8_8", "Q4_0"),
+        36 => ("IQ4_NL_4_4", "IQ4_NL"),
+        37 => ("IQ4_NL_4_8", "IQ4_NL"),
+        38 => ("IQ4_NL_8_8", "IQ4_NL"),
+        _ => {
+            let known: Vec<_> = quant::GgmlType::ALL.iter().map(|known| known.name()).collect();
+            return format!("not a known GGUF tensor type; known are {}", known.join(", "));
+        }
+    };
+    format!("{}, which ggml no longer has: make the file again, the nearest type is {}", removed.0, removed.1)
 }
 
 impl GgufError {

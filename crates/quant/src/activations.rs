@@ -115,13 +115,15 @@ impl Kernel for QuantizeRow<'_> {
                 *out = Superblock::ZERO;
             }
             for (idx, (group, q)) in groups.iter().zip(out.q.as_chunks_mut::<GROUP_LEN>().0).enumerate() {
-                let max = group.0.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
+                // The bits of a NaN are the largest, so that it becomes the scale and is not lost.
+                let max = f32::from_bits(group.0.iter().fold(0, |max: u32, x| max.max(x.abs().to_bits())));
                 // A group of zeros (or of values too small to divide by) has no scale.
                 let inverse = if max > f32::MIN_POSITIVE { 127.0 / max } else { 0.0 };
-                let mut sum = 0;
+                let mut sum = 0_i32;
                 for (q, x) in q.iter_mut().zip(&group.0) {
                     let rounded = round(x * inverse);
-                    sum += rounded;
+                    // What is no number rounds to anything; its scale makes the product no number then.
+                    sum = sum.wrapping_add(rounded);
                     *q = rounded as u8;
                 }
                 out.scales[idx] = max / 127.0;

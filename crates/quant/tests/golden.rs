@@ -133,6 +133,26 @@ fn dot_products_do_not_depend_on_the_other_tokens() {
 }
 
 #[test]
+fn activations_that_are_no_numbers_stay_that() {
+    let format = Format::of(quant::GgmlType::Q8_0).expect("a type of weights");
+    let num_cols = 64;
+    // Scales of 1, weights of 1.
+    let block = [&[0, 0x3c][..], &[1; 32]].concat();
+    let bytes = block.repeat(num_cols / 32);
+    for isa in Isa::available() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for precision in [Precision::Exact, Precision::Int8] {
+                let mut x = activations(isa, 2, num_cols);
+                x.floats_mut()[40] = bad;
+                x.quantize(isa);
+                let found = multiply(isa, Layout { format, num_cols, precision }, &bytes, &x);
+                assert!(!found[0].is_finite() && found[1].is_finite(), "{bad} {precision:?} {}: {found:?}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn unsupported_types_are_named_with_the_supported_ones() {
     let error = Format::of(quant::GgmlType::I16).expect_err("weights are no integers").to_string();
     assert!(error.contains("I16") && error.contains("Q4_K") && error.contains("BF16"), "{error}");

@@ -56,13 +56,18 @@ fn dimensions_are_one_to_four_positive_and_whole_blocks() {
 
 #[test]
 fn unknown_types_are_named() {
-    for id in [4, 5, 999, u32::MAX] {
+    let check = |id, what: &str| {
         check_one(
             Tensor { type_id: id, ..Tensor::default() },
             32,
-            &format!("tensor `a` has type id {id}, which is not"),
+            &format!("tensor `a` has type id {id}, which is {what}"),
         );
+    };
+    for id in [999, u32::MAX] {
+        check(id, "not a known GGUF tensor type; known are F32, F16, Q4_0");
     }
+    check(4, "Q4_2, which ggml no longer has: make the file again, the nearest type is Q4_0");
+    check(37, "IQ4_NL_4_8, which ggml no longer has: make the file again, the nearest type is IQ4_NL");
 }
 
 #[test]
