@@ -112,3 +112,24 @@ fn pooling_that_is_not_read_is_refused() {
         assert!(said.contains(expected), "{said} instead of {expected}");
     }
 }
+
+/// Whatever shapes a file gives its tensors, the answer is an error: no panic, no endless list.
+#[test]
+fn wrong_shapes_are_refused() {
+    let families = Description::all("families").into_iter().filter(|d| d.name == "deepseek2" || d.name == "gptossmx");
+    // The reader looks at these; other parts, and a scale for a whole matrix, may have any shape.
+    let parts = ["layers.1.self_attn.k_proj", "layers.1.self_attn.kv_b_proj", "layers.1.mlp.experts.gate_up_proj"];
+    let unused = ["input_scale", "activation_scale", "weight_format"];
+    for description in Description::all("quantized").into_iter().chain(families) {
+        for (name, shape) in description.shapes() {
+            let is_read =
+                parts.iter().any(|part| name.contains(part)) && !unused.iter().any(|part| name.ends_with(part));
+            let Some((last, leading)) = shape.split_last().filter(|_| is_read) else { continue };
+            let with_zero = [shape.as_slice(), &[0]].concat();
+            for wrong in [vec![0], vec![0, 1 << 40], with_zero, [leading, &[last + 1]].concat()] {
+                let said = check(&description.with_shape(&name, &wrong));
+                assert!(!said.is_empty(), "{}: {name} of shape {wrong:?} instead of {shape:?}", description.name);
+            }
+        }
+    }
+}

@@ -44,6 +44,27 @@ impl Description {
         Self { name: self.name.clone(), json: serde_json::from_str(&text.replace(from, to)).unwrap() }
     }
 
+    /// The names of tensors and their shapes.
+    pub(crate) fn shapes(&self) -> Vec<(String, Vec<u64>)> {
+        let lists = self.json["tensors"].as_object().unwrap().values();
+        let specs = lists.flat_map(|list| list.as_object().unwrap());
+        let shape = |spec: &Json| serde_json::from_value(spec.get("shape").unwrap_or(spec).clone()).unwrap();
+        specs.map(|(name, spec)| (name.clone(), shape(spec))).collect()
+    }
+
+    /// The same with another shape of a tensor.
+    pub(crate) fn with_shape(&self, name: &str, shape: &[u64]) -> Self {
+        let mut json = self.json.clone();
+        for list in json["tensors"].as_object_mut().unwrap().values_mut() {
+            match list.get_mut(name) {
+                Some(spec) if spec.is_object() => spec["shape"] = json!(shape),
+                Some(spec) => *spec = json!(shape),
+                None => {}
+            }
+        }
+        Self { name: self.name.clone(), json }
+    }
+
     pub(crate) fn out_type(&self) -> &str {
         self.json["out_type"].as_str().unwrap()
     }
