@@ -133,6 +133,13 @@ class XlmRoberta(Encoder):
         yield from super().tensor(name, tensor[config.pad_token_id + 1 :] if is_positions else tensor, config)
 
 
+class GemmaEmbedding(Encoder):
+    """The file's norms contain the `1 +`."""
+
+    def tensor(self, name, tensor, config):
+        yield f"model.{name}", tensor + 1 if name.endswith("norm.weight") else tensor
+
+
 class Nomic(Encoder):
     """Queries, keys and values come as one in the file."""
 
@@ -554,6 +561,11 @@ ALL = [
     XlmRoberta("xlm_roberta", "bert", tf.XLMRobertaModel,
                config(tf.XLMRobertaConfig, pad_token_id=1, type_vocab_size=1, max_position_embeddings=CONTEXT + 2),
                kv_heads=4),
+    # transformers makes 9 of the window: those less than 9 away are seen.
+    GemmaEmbedding("gemma_embedding", "gemma-embedding", tf.Gemma3TextModel,
+                   config(tf.Gemma3TextConfig, num_hidden_layers=6, head_dim=8, query_pre_attn_scalar=8,
+                          sliding_window=16, use_bidirectional_attention=True),
+                   attention__key_length=8, attention__value_length=8, attention__sliding_window=16),
     Nomic("nomic_bert", "nomic-bert", tf.NomicBertModel, config(tf.NomicBertConfig), kv_heads=4),
 ]
 CASES = {case.name: case for case in ALL}

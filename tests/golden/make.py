@@ -51,7 +51,7 @@ def fill(model, seed):
         elif name.endswith("per_expert_scale"):
             values = 1 + 0.2 * noise
         elif "norm" in name.lower() or "ln_" in name:
-            one = 0.0 if name.endswith("bias") or model.config.model_type == "gemma" else 1.0
+            one = 0.0 if name.endswith("bias") or model.config.model_type in ("gemma", "gemma3_text") else 1.0
             values = one + 0.2 * noise
         else:
             values = 0.2 * noise

@@ -113,7 +113,7 @@ impl Shape {
         let element_bytes = block_bytes as f64 / BLOCK_SIZE as f64 / elements;
         let read = self.spec.layers.iter().map(|layer| {
             let seen = match layer.attention.mask {
-                Mask::Full | Mask::Bidirectional => context,
+                Mask::Full | Mask::Bidirectional | Mask::Symmetric { .. } => context,
                 Mask::Sliding { window } => context.min(window),
                 // Half of a chunk in the mean.
                 Mask::Chunked { chunk } => context.min(chunk / 2),

@@ -192,10 +192,15 @@ impl<'a> Step<'a> {
         let (spec, width) = (&self.spec, self.spec.kv_size());
         let first = match spec.mask {
             Mask::Full | Mask::Bidirectional => 0,
+            Mask::Symmetric { reach } => position.saturating_sub(reach),
             Mask::Sliding { window } => (position + 1).saturating_sub(window),
             Mask::Chunked { chunk } => position / chunk * chunk,
         };
-        let end = if spec.mask == Mask::Bidirectional { self.paged.lens[seq] } else { position + 1 };
+        let end = match spec.mask {
+            Mask::Bidirectional => self.paged.lens[seq],
+            Mask::Symmetric { reach } => self.paged.lens[seq].min(position + 1 + reach),
+            Mask::Full | Mask::Sliding { .. } | Mask::Chunked { .. } => position + 1,
+        };
         for (head, out) in out.chunks_mut(spec.head_dim).enumerate() {
             let query = &self.queries[token * spec.q_size() + head * spec.head_dim..][..spec.head_dim];
             let query: Vec<f64> = query.iter().map(|&q| f64::from(f16_to_f32(q))).collect();
@@ -430,8 +435,9 @@ fn all_tokens_see_each_other() {
         (32, KvType::Q8_0, 1),
     ] {
         let paged = Paged::new(gpu, (2, head_dim), kv_type, &lens);
-        let variant = Variant { mask: Mask::Bidirectional, ..group(size) };
-        Step::new(gpu, &paged, variant, &lens).check(Seqs::Planned);
+        for mask in [Mask::Bidirectional, Mask::Symmetric { reach: 24 }, Mask::Symmetric { reach: 256 }] {
+            Step::new(gpu, &paged, Variant { mask, ..group(size) }, &lens).check(Seqs::Planned);
+        }
     }
 }
 

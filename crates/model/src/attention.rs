@@ -59,6 +59,11 @@ pub enum Mask {
     Full,
     /// All of the sequence, later ones too; they are in the same step (encoders).
     Bidirectional,
+    /// Those at most `reach` away, later ones too; all of the sequence are in the same step (EmbeddingGemma).
+    Symmetric {
+        /// The largest distance.
+        reach: usize,
+    },
     /// The last `window` tokens, itself included.
     Sliding {
         /// Tokens seen.

@@ -16,7 +16,8 @@ impl Mask {
     #[must_use]
     pub fn window(&self) -> Option<usize> {
         match *self {
-            Self::Full | Self::Bidirectional => None,
+            // An encoder's blocks serve one step, in which nothing can be given back.
+            Self::Full | Self::Bidirectional | Self::Symmetric { .. } => None,
             Self::Sliding { window } => Some(window),
             Self::Chunked { chunk } => Some(chunk),
         }

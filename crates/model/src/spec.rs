@@ -185,7 +185,8 @@ impl DecoderSpec {
     /// Whether tokens see those after them, so that one step must have all tokens of a sequence.
     #[must_use]
     pub fn is_encoder(&self) -> bool {
-        self.layers.iter().any(|layer| layer.attention.mask == Mask::Bidirectional)
+        let sees_later = |mask: Mask| matches!(mask, Mask::Bidirectional | Mask::Symmetric { .. });
+        self.layers.iter().any(|layer| sees_later(layer.attention.mask))
     }
 
     /// The longest sequence that can be computed, where there is a limit.

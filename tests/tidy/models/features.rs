@@ -58,6 +58,7 @@ pub(super) fn attention(spec: &DecoderSpec) -> String {
         let mask = match a.mask {
             Mask::Full => None,
             Mask::Bidirectional => Some("sees all tokens"),
+            Mask::Symmetric { .. } => Some("window on both sides"),
             Mask::Sliding { .. } => Some("window"),
             Mask::Chunked { .. } => Some("chunks"),
         };

@@ -126,10 +126,12 @@ impl Scratch {
         let group = spec.num_heads / spec.num_kv_heads;
         let visible = |token: usize| {
             let end = batch.positions[token] as usize + 1;
+            // Of an encoder the step has all tokens of the sequence.
+            let len = batch.cu_seqlens[task.seq_idx + 1] - batch.cu_seqlens[task.seq_idx];
             match spec.mask {
                 Mask::Full => 0..end,
-                // The step has all tokens of the sequence.
-                Mask::Bidirectional => 0..batch.cu_seqlens[task.seq_idx + 1] - batch.cu_seqlens[task.seq_idx],
+                Mask::Bidirectional => 0..len,
+                Mask::Symmetric { reach } => (end - 1).saturating_sub(reach)..end.saturating_add(reach).min(len),
                 Mask::Sliding { window } => end.saturating_sub(window)..end,
                 Mask::Chunked { chunk } => (end - 1) / chunk * chunk..end,
             }

@@ -80,6 +80,11 @@ fn nomic_bert() {
     check_encoder("nomic_bert", "nomic_bert");
 }
 
+#[test]
+fn gemma_embedding() {
+    check_encoder("gemma_embedding", "gemma_embedding");
+}
+
 /// The state of the last token, after the final norm: the last row of `hidden_last`.
 #[test]
 fn a_decoders_last_hidden_state() {

@@ -12,7 +12,7 @@ pub(super) const MAX_SIZE: usize = 1 << 20;
 const MAX_CONTEXT: usize = 1 << 24;
 
 /// Architectures whose tokens see those after them.
-const ENCODERS: [&str; 2] = ["bert", "nomic-bert"];
+const ENCODERS: [&str; 3] = ["bert", "nomic-bert", "gemma-embedding"];
 
 /// Reads a llama-like decoder; the architecture's file then changes what differs.
 pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle) -> Result<DecoderSpec, ModelError> {
@@ -121,7 +121,7 @@ pub(super) fn attention(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle) -> Resul
         return Err(ModelError::Unsupported {
             key: keys.key("attention.causal"),
             found: "false".to_owned(),
-            supported: format!("true; false for {}", ENCODERS.join(" and ")),
+            supported: format!("true; false for {}", ENCODERS.join(", ")),
         });
     }
     Ok(Attention::plain(num_heads, num_kv_heads, head_dim, rope(keys, gguf, (style, dim))?))

@@ -11,6 +11,7 @@ mod gemma;
 mod gemma2;
 mod gemma3;
 mod gemma4;
+mod gemma_embedding;
 mod glm4;
 mod gpt2;
 mod gpt_oss;
@@ -74,6 +75,7 @@ const REGISTRY: &[(&str, ReadSpec)] = &[
     ("seed_oss", seed_oss::spec),
     ("bert", bert::spec),
     ("nomic-bert", bert::spec_nomic),
+    ("gemma-embedding", gemma_embedding::spec),
 ];
 
 /// The architectures that can be served, as `general.architecture` names them.

@@ -182,7 +182,7 @@ pub(crate) fn parts(arch: &str) -> &'static [Part] {
         "qwen3" => &[Norms, Qkv, HeadNorms, Gated],
         "qwen3moe" => &[Norms, Qkv, HeadNorms, Experts],
         "gemma2" => &[Norms, PostNorms, Qkv, Gated],
-        "gemma3" => &[Norms, PostNorms, Qkv, HeadNorms, Gated],
+        "gemma3" | "gemma-embedding" => &[Norms, PostNorms, Qkv, HeadNorms, Gated],
         "gemma4" => &[Norms, PostNorms, Qkv, HeadNorms, Gated],
         "phi3" => &[Norms, FusedQkv, FusedGated],
         "granitemoe" => &[Norms, Qkv, Experts, SharedExpert],
@@ -210,7 +210,7 @@ pub(crate) fn parts(arch: &str) -> &'static [Part] {
 pub(crate) fn keys(arch: &str) -> Vec<(&'static str, Value)> {
     let uint = |n: usize| Value::Uint(n as u64);
     let mut keys = match arch {
-        "gemma2" | "gemma3" | "gpt-oss" => vec![("attention.sliding_window", uint(16))],
+        "gemma2" | "gemma3" | "gemma-embedding" | "gpt-oss" => vec![("attention.sliding_window", uint(16))],
         "gemma4" => vec![
             ("attention.sliding_window", uint(16)),
             ("attention.key_length", uint(HEAD_DIM)),

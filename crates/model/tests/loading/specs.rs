@@ -81,11 +81,17 @@ fn encoders_see_all_tokens_and_choose_none() {
         check(&rank, &format!("`{arch}.pooling_type` is 4, a classifier that ranks texts, which is not supported yet"));
         load(&Small::new(arch).with("attention.causal", Value::Bool(false))).unwrap();
     }
+    let gemma = load(&Small::new("gemma-embedding").uint("block_count", 2)).unwrap();
+    assert!(gemma.is_encoder() && gemma.head == Head::Logits, "a norm stands behind the last layer");
+    assert_eq!(
+        (gemma.layers[1].attention.mask, &gemma.kv_layers().windows[..]),
+        (Mask::Symmetric { reach: 8 }, &[None][..])
+    );
     let llama = load(&Small::new("llama")).unwrap();
     assert!(!llama.is_encoder() && llama.head == Head::Logits);
     check(
         &Small::new("llama").with("attention.causal", Value::Bool(false)),
-        "`llama.attention.causal` is false, which is not supported yet (supported: true; false for bert and nomic-bert)",
+        "`llama.attention.causal` is false, which is not supported yet (supported: true; false for bert, nomic-bert, gemma-embedding)",
     );
 }
 

@@ -339,13 +339,14 @@ impl AttentionInputs<'_> {
         // Null planes: rows alone are wanted.
         let no_q8 = ActQ8 { q: DevicePtr::NULL, d: DevicePtr::NULL, s: DevicePtr::NULL, cols: 0, padded: 0 };
         let no_out = ActOut { q8: no_q8, half: DevicePtr::NULL, half_stride: 0, tokens: 0 };
+        let word = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let (window, chunk, ahead) = match spec.mask {
             Mask::Full => (0, 0, 0),
             Mask::Bidirectional => (0, 0, ALL_AHEAD),
+            Mask::Symmetric { reach } => (reach.saturating_add(1), 0, word(reach).min(ALL_AHEAD)),
             Mask::Sliding { window } => (window, 0, 0),
             Mask::Chunked { chunk } => (0, chunk, 0),
         };
-        let word = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Args {
             q: queries.ptr(),
             kv: cache.planes,
