@@ -1,4 +1,4 @@
-//! Gemma, Gemma 2 and Gemma 3: norms are stored less one.
+//! Gemma, Gemma 2, Gemma 3 and the last one's encoder: norms are stored less one.
 
 use super::{
     Family, Heads, Target, VocabRules,
@@ -30,6 +30,15 @@ pub(super) const FAMILY: &[Family] = &[
         tensor,
         vocab: VOCAB,
         ..Family::new(&["Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"], "gemma3", &[DECODER, POST_NORMS, GATED])
+    },
+    Family {
+        defaults: r#"{"rms_norm_eps": 1e-6, "max_position_embeddings": 131072, "head_dim": 256,
+            "num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 262208,
+            "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0}"#,
+        keys: gemma3_keys,
+        tensor,
+        vocab: VOCAB,
+        ..Family::new(&["Gemma3TextModel"], "gemma-embedding", &[DECODER, POST_NORMS, GATED])
     },
 ];
 
