@@ -1,10 +1,10 @@
 //! Prompts that become vectors.
 
-use exec::{Capacity, HiddenRows, ModelKind, Wanted};
-use types::{KvPools, Pooling, RequestId};
+use exec::{Capacity, HiddenOutput, HiddenRows, ModelKind, StepOutput, Wanted};
+use types::{KvPools, Pooling, RequestId, SeqId};
 
 use super::{AMPLE, CONFIG, Simulation, embedding, request, shape};
-use crate::{FinishReason, SeqEvent};
+use crate::{FinishReason, OutputError, SeqEvent};
 
 const ENCODER: Capacity = Capacity { kind: ModelKind::Encoder, max_model_len: 256, ..AMPLE };
 const ALL: [Pooling; 4] = [Pooling::None, Pooling::Mean, Pooling::Cls, Pooling::Last];
@@ -109,4 +109,23 @@ fn an_abort_ends_it_within_the_step() {
     assert!(matches!(event, SeqEvent::Ended(ended) if ended.reason == FinishReason::Aborted));
     simulation.collect();
     assert!(simulation.scheduler.abort(RequestId(1)).is_none() && !simulation.scheduler.has_work());
+}
+
+fn apply(hidden: Vec<HiddenOutput>) -> Result<Vec<(RequestId, SeqEvent)>, OutputError> {
+    let mut simulation = Simulation::new(ENCODER, CONFIG);
+    simulation.add(embedding(5, 0, 4, Pooling::None));
+    simulation.scheduler.schedule().expect("there is work");
+    simulation.scheduler.apply(StepOutput { seqs: Vec::new(), hidden })
+}
+
+#[test]
+fn outputs_that_break_the_contract_are_errors() {
+    let output = |seq_id, len| HiddenOutput { seq_id: SeqId(seq_id), values: vec![1.0; len] };
+    let events = apply(vec![output(5, 4 * 8)]).expect("a row of 8 for each of 4 tokens");
+    assert!(matches!(&events[0].1, SeqEvent::Embedding(values) if values.len() == 32));
+    let message = |hidden| apply(hidden).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(message(vec![output(5, 8)]), "8 hidden values were given for sequence 5, 32 belong there");
+    assert!(message(vec![]).contains("has sequence None"));
+    assert!(message(vec![output(6, 32)]).contains('6'));
+    assert!(message(vec![output(5, 32), output(6, 8)]).contains("None"));
 }
