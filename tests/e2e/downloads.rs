@@ -46,3 +46,25 @@ fn a_model_that_is_not_there_ends_the_start() {
         assert!(words.iter().all(|word| said.contains(word)), "{args:?}: {said}");
     }
 }
+
+#[test]
+fn advice_on_a_model_of_the_hub_reads_its_header_alone() {
+    let (hub, cache) = (start_hub(), tempfile::tempdir().expect("a temporary folder"));
+    let advise = |more: &[&str]| {
+        let args = ["recommend", "-hf", "user/demo:Q8_0", "--gpu", "t4", "--users", "2", "--ctx", "64", "--json"];
+        let output = run(&hub, cache.path(), &[&args[..], more].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let (succeeded, said) = advise(&["--strategy", "minimal"]);
+    let json: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
+    assert!(succeeded);
+    assert_eq!((&json["model"], &json["arch"]), (&"user/demo:Q8_0".into(), &"llama".into()));
+    assert_eq!(json["recommended"]["commands"], serde_json::json!(["llcuda serve -hf user/demo:Q8_0 -c 128 -np 2"]));
+    let file =
+        gguf::Gguf::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/demo/demo.gguf")).expect("the model");
+    assert_eq!(json["candidates"][0]["file_bytes"], file.weight_bytes());
+    assert_eq!(std::fs::read_dir(cache.path()).expect("the cache").count(), 0, "nothing was downloaded");
+    let (succeeded, said) = advise(&["--offline"]);
+    assert!(!succeeded && said.contains("--offline"), "{said}");
+}

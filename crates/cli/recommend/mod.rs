@@ -2,6 +2,7 @@
 
 mod gpu;
 mod mix;
+mod place;
 mod plan;
 mod report;
 mod room;
@@ -12,10 +13,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use gguf::Gguf;
 
-use crate::{inspect::write_out, logging, logging::LogFormat, serve::file_type, source::check_writes};
+use crate::{
+    inspect::write_out,
+    logging,
+    logging::LogFormat,
+    serve::file_type,
+    source::{SourceArgs, check_writes},
+};
 use gpu::{Gpu, GpuName};
+use place::Place;
 use plan::{Strategy, Wanted, candidates, choose};
 use report::Report;
 use shape::Shape;
@@ -23,8 +30,10 @@ use shape::Shape;
 /// What shall fit where.
 #[derive(Args)]
 pub(crate) struct RecommendArgs {
-    /// The GGUF file, best in F16 or BF16; the first one of a split
-    file: PathBuf,
+    /// The GGUF file, best in F16 or BF16; the first one of a split. Of a model of the hub (-hf) only the header is read
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// The GPU; the one of this machine where none is named
     #[arg(long, value_enum)]
     gpu: Option<GpuName>,
@@ -54,14 +63,15 @@ pub(crate) struct RecommendArgs {
 /// Prints what fits and what to take; an error when nothing does.
 pub(crate) fn run(args: &RecommendArgs) -> anyhow::Result<()> {
     logging::init(LogFormat::Auto);
-    let gguf = Gguf::open(&args.file).with_context(|| format!("cannot read `{}`", args.file.display()))?;
-    check_writes(&gguf).with_context(|| format!("cannot advise on `{}`", args.file.display()))?;
-    let shape = Shape::of(&gguf).with_context(|| format!("cannot advise on `{}`", args.file.display()))?;
+    let (place, gguf) = Place::open(args.file.as_ref(), &args.source)?;
+    let advice_failed = || format!("cannot advise on `{}`", place.name());
+    check_writes(&gguf).with_context(advice_failed)?;
+    let shape = Shape::of(&gguf).with_context(advice_failed)?;
     let wanted = args.wanted()?;
     let candidates = candidates(&gguf, &shape, &file_type::name(&gguf), &wanted);
     let chosen = choose(&candidates, &wanted);
     let report = Report {
-        path: &args.file,
+        place: &place,
         arch: shape.spec.arch,
         num_weights: shape.num_weights(),
         is_quantized: gguf.tensors().iter().any(|tensor| tensor.ggml_type.block_len() > 1),

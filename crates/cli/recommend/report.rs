@@ -1,12 +1,13 @@
 //! What was found, as a table with commands or as JSON.
 
-use std::path::Path;
-
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use cuda::KvType;
 use serde_json::{Value as Json, json};
 
-use super::plan::{Candidate, Sizes, Wanted};
+use super::{
+    place::Place,
+    plan::{Candidate, Sizes, Wanted},
+};
 use crate::numbers::{bytes, parameters, thousands};
 
 /// What losses are.
@@ -14,7 +15,7 @@ const LOSS_SOURCE: &str = "rise of the perplexity of Llama 3 8B on WikiText-2 (l
 
 /// Everything there is to tell.
 pub(crate) struct Report<'a> {
-    pub(crate) path: &'a Path,
+    pub(crate) place: &'a Place,
     pub(crate) arch: &'static str,
     pub(crate) num_weights: u64,
     /// Whether the file's own weights are quantized.
@@ -29,7 +30,7 @@ impl Report<'_> {
         let Wanted { gpu, margin_bytes, users, context, .. } = self.wanted;
         let head = format!(
             "{}: {}, {} parameters; {} with {} free, {} of which stay free; {users} users with {} tokens each",
-            self.path.display(),
+            self.place.name(),
             self.arch,
             parameters(self.num_weights),
             gpu.name,
@@ -149,20 +150,13 @@ impl Report<'_> {
     }
 
     fn commands(&self, chosen: &Candidate) -> Vec<String> {
-        let mut commands = Vec::new();
-        let model = match chosen.mix {
-            Some(mix) => {
-                let made = quantized_name(self.path, mix.name());
-                let path = quoted(&self.path.display().to_string());
-                let again = if self.is_quantized { "--allow-requantize " } else { "" };
-                commands.push(format!("llcuda quantize {again}{path} {made} {}", mix.name()));
-                made
-            }
-            None => quoted(&self.path.display().to_string()),
+        let (mut commands, model) = match chosen.mix {
+            Some(mix) => self.place.serve_mix(mix.name(), self.is_quantized),
+            None => (Vec::new(), self.place.serve_as_it_is()),
         };
         let users = self.wanted.users;
         let kv = if chosen.kv_type == KvType::Q8_0 { " -ctk q8_0 -ctv q8_0" } else { "" };
-        commands.push(format!("llcuda serve -m {model} -c {} -np {users}{kv}", users * self.context(chosen)));
+        commands.push(format!("llcuda serve {model} -c {} -np {users}{kv}", users * self.context(chosen)));
         commands
     }
 
@@ -170,7 +164,7 @@ impl Report<'_> {
         let Wanted { gpu, margin_bytes, users, context, strategy, .. } = self.wanted;
         let candidates: Vec<Json> = self.candidates.iter().map(|c| self.candidate_json(c)).collect();
         json!({
-            "model": self.path.display().to_string(),
+            "model": self.place.name(),
             "arch": self.arch,
             "parameters": self.num_weights,
             "gpu": gpu.name,
@@ -215,38 +209,5 @@ impl Report<'_> {
             object["prompt_tokens_per_second"] = json!(sizes.speed.prompt);
         }
         object
-    }
-}
-
-/// `dir/model-f16.gguf` becomes `dir/model-Q4_K_M.gguf`.
-fn quantized_name(path: &Path, mix: &str) -> String {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let tail = stem.rfind(['-', '.']).map(|at| stem.split_at(at));
-    let is_type = |tail: &str| ["f16", "bf16", "f32"].contains(&tail[1..].to_ascii_lowercase().as_str());
-    let base = tail.filter(|(_, tail)| is_type(tail)).map_or(&*stem, |(base, _)| base);
-    quoted(&path.with_file_name(format!("{base}-{mix}.gguf")).display().to_string())
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::quantized_name;
-
-    #[test]
-    fn names_of_quantized_files() {
-        assert_eq!(quantized_name(Path::new("d/m-F16.gguf"), "Q8_0"), "d/m-Q8_0.gguf");
-        assert_eq!(quantized_name(Path::new("m.bf16.gguf"), "Q8_0"), "m-Q8_0.gguf");
-        assert_eq!(quantized_name(Path::new("it's.gguf"), "Q8_0"), r"'it'\''s-Q8_0.gguf'");
     }
 }

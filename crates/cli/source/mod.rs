@@ -80,7 +80,7 @@ impl SourceArgs {
         })
     }
 
-    fn hub(&self) -> anyhow::Result<Hub> {
+    pub(crate) fn hub(&self) -> anyhow::Result<Hub> {
         hub(self.hf_token.clone(), self.offline)
     }
 }

@@ -1,13 +1,13 @@
 //! An open model: one file or all the files of a split.
 
-use std::{collections::HashMap, ops::Range, path::Path};
+use std::{collections::HashMap, io::Read, ops::Range, path::Path};
 
 use quant::GgmlType;
 
 use crate::{
     GgufError, Metadata, NewTensor, OpenOptions,
     bytes::Bytes,
-    header::{self, TensorEntry},
+    header::{self, Header, TensorEntry},
     split,
     writer::layout,
 };
@@ -122,6 +122,26 @@ impl Gguf {
         Ok(gguf)
     }
 
+    /// The header of a model that lies elsewhere: one file, or all files of a split in their order, each its bytes from the
+    /// beginning and how many there are. No more is read than the headers and what a reader holds; there is no data.
+    ///
+    /// # Errors
+    /// [`GgufError`] when the readers fail or these are no sound GGUF files.
+    pub fn read_headers(files: &mut [(&mut dyn Read, u64)]) -> Result<Self, GgufError> {
+        let count = files.len() as u64;
+        let mut gguf = Self::empty();
+        for (no, (reader, file_bytes)) in files.iter_mut().enumerate() {
+            let metadata = gguf.add_header(header::read(*reader, *file_bytes)?, no)?;
+            if no == 0 {
+                gguf.metadata = metadata;
+            } else {
+                split::check_sibling(&metadata, no as u64, count)?;
+            }
+        }
+        split::check_tensor_count(&gguf.metadata, gguf.tensors.len())?;
+        Ok(gguf)
+    }
+
     /// The format version, 2 or 3.
     #[must_use]
     pub fn version(&self) -> u32 {
@@ -215,9 +235,14 @@ impl Gguf {
     }
 
     fn add_shard(&mut self, bytes: Bytes) -> Result<Metadata, GgufError> {
-        let header = header::parse(bytes.as_slice())?;
+        let header = header::parse(bytes.as_slice(), bytes.as_slice().len() as u64)?;
+        let metadata = self.add_header(header, self.shards.len())?;
+        self.shards.push(bytes);
+        Ok(metadata)
+    }
+
+    fn add_header(&mut self, header: Header, shard_idx: usize) -> Result<Metadata, GgufError> {
         self.version = header.version;
-        let shard_idx = self.shards.len();
         for entry in header.tensors {
             let TensorEntry { name, shape, ggml_type, offset, num_bytes } = entry;
             if self.by_name.insert(name.clone(), self.tensors.len()).is_some() {
@@ -226,7 +251,6 @@ impl Gguf {
             }
             self.tensors.push(TensorInfo { name, shape, ggml_type, num_bytes, shard_idx, offset });
         }
-        self.shards.push(bytes);
         Ok(header.metadata)
     }
 }

@@ -1,11 +1,13 @@
 //! Parses the part of a file before the tensor data.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, io::Read};
 
 use quant::GgmlType;
 
 use crate::{GgufError, Metadata, cursor::Cursor, value::read_value};
 
+/// What is read of a header first; vocabularies take some MiB.
+const FIRST_PIECE_BYTES: u64 = 1 << 20;
 const MAGIC: &[u8] = b"GGUF";
 pub(crate) const MAX_DIMS: u32 = 4;
 pub(crate) const MAX_ALIGNMENT: u64 = 1 << 20;
@@ -32,8 +34,11 @@ pub(crate) struct Header {
     pub(crate) tensors: Vec<TensorEntry>,
 }
 
-/// Parses and checks the header of a whole file.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Header, GgufError> {
+/// Parses and checks the header of a file of `file_bytes` bytes, of which `bytes` are the first.
+///
+/// # Errors
+/// [`GgufError`]; [`GgufError::Truncated`] also where the header goes on behind `bytes`.
+pub(crate) fn parse(bytes: &[u8], file_bytes: u64) -> Result<Header, GgufError> {
     let mut cursor = Cursor::new(bytes);
     if !bytes.starts_with(MAGIC) {
         return Err(GgufError::Magic { found: bytes[..bytes.len().min(4)].to_vec() });
@@ -49,8 +54,23 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, GgufError> {
     let metadata = parse_metadata(&mut cursor, num_values)?;
     let alignment = alignment(&metadata)?;
     let mut tensors = (0..num_tensors).map(|i| parse_tensor(&mut cursor, i)).collect::<Result<Vec<_>, _>>()?;
-    place_tensors(&mut tensors, bytes.len() as u64, (cursor.pos() as u64).next_multiple_of(alignment), alignment)?;
+    place_tensors(&mut tensors, file_bytes, (cursor.pos() as u64).next_multiple_of(alignment), alignment)?;
     Ok(Header { version, metadata, tensors })
+}
+
+/// Reads the header of a file of `file_bytes` bytes, in pieces that double until it is whole.
+pub(crate) fn read(reader: &mut dyn Read, file_bytes: u64) -> Result<Header, GgufError> {
+    let mut bytes = Vec::new();
+    let mut wanted = FIRST_PIECE_BYTES;
+    loop {
+        let missing = wanted.min(file_bytes).saturating_sub(bytes.len() as u64);
+        let io = |source| GgufError::Io { path: "the model's header".into(), source };
+        let found = reader.take(missing).read_to_end(&mut bytes).map_err(io)? as u64;
+        match parse(&bytes, file_bytes) {
+            Err(GgufError::Truncated { .. }) if found == missing && (bytes.len() as u64) < file_bytes => wanted *= 2,
+            result => return result,
+        }
+    }
 }
 
 fn parse_metadata(cursor: &mut Cursor<'_>, num_values: usize) -> Result<Metadata, GgufError> {

@@ -1,6 +1,6 @@
 //! From a model's name to its file.
 
-use std::{path::PathBuf, thread};
+use std::{io::Read, path::PathBuf, thread};
 
 use crate::{
     CachedModel, HubConfig, HubError, ModelRef, Progress,
@@ -8,7 +8,7 @@ use crate::{
     checkpoint,
     checksum::sha256,
     choose,
-    client::Client,
+    client::{Client, Piece, Reply, Wanted},
     download::Job,
     listing::{HubFile, Listing, listing},
     repo::{encoded, is_file},
@@ -25,6 +25,32 @@ const URL_DIGITS: usize = 16;
 pub struct Hub {
     config: HubConfig,
     client: Client,
+}
+
+/// A model's files as the hub has them.
+pub struct Peek {
+    /// The model, or all its parts in order.
+    pub files: Vec<RemoteFile>,
+    /// All files of the repository.
+    names: Vec<String>,
+}
+
+/// A file that begins to arrive.
+pub struct RemoteFile {
+    /// Its path in the repository.
+    pub name: String,
+    /// Its size in bytes.
+    pub num_bytes: u64,
+    /// Its bytes from the beginning.
+    pub body: Box<dyn Read>,
+}
+
+impl Peek {
+    /// Whether the repository has the model in this quantization too.
+    #[must_use]
+    pub fn has(&self, quant: &str) -> bool {
+        choose::model(&self.names, Some(quant)).is_some()
+    }
 }
 
 impl Hub {
@@ -111,6 +137,35 @@ impl Hub {
         path.parent().map(Into::into)
     }
 
+    /// A model's files without downloading them: whoever reads their beginning gets no more than that.
+    ///
+    /// # Errors
+    /// [`HubError`] says what is missing and what to do.
+    pub fn peek(&self, model: &ModelRef, file: Option<&str>) -> Result<Peek, HubError> {
+        if self.config.offline {
+            return Err(HubError::Offline { what: model.to_string(), cache: self.config.cache.clone() });
+        }
+        let listing = self.listing(&model.repo)?;
+        let names: Vec<String> = listing.files.iter().map(|file| file.path.clone()).collect();
+        let parts = choose::parts_of(pick(model, file, &names)?, &names, &model.repo)?;
+        let open = |part: &String| {
+            let url = self.file_url(&model.repo, &listing.commit, part);
+            match self.client.file(&url, Wanted::default())? {
+                Reply::Piece(Piece { offset: 0, body, .. }) => {
+                    let num_bytes = listing.files.iter().find(|file| file.path == *part).map_or(0, |file| file.size);
+                    Ok(RemoteFile { name: part.clone(), num_bytes, body })
+                }
+                _ => Err(HubError::Answer { url, reason: "it is not the file from its beginning".to_owned() }),
+            }
+        };
+        let files = parts.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Peek { files, names })
+    }
+
+    fn file_url(&self, repo: &str, commit: &str, path: &str) -> String {
+        format!("{}/{repo}/resolve/{commit}/{}", self.config.endpoint, encoded(path))
+    }
+
     /// The file of a URL, with all its parts where it is the first one of a split.
     ///
     /// # Errors
@@ -193,7 +248,7 @@ impl Hub {
         progress: &mut dyn Progress,
     ) -> Result<(), HubError> {
         let cache = RepoCache::new(&self.config.cache, &model.repo);
-        let url = format!("{}/{}/resolve/{commit}/{}", self.config.endpoint, model.repo, encoded(&file.path));
+        let url = self.file_url(&model.repo, commit, &file.path);
         let job = Job {
             name: &file.path,
             url: &url,
@@ -207,7 +262,8 @@ impl Hub {
     }
 
     /// The model's file where the cache has it, whole.
-    fn cached_file(&self, model: &ModelRef, file: Option<&str>) -> Option<PathBuf> {
+    #[must_use]
+    pub fn cached_file(&self, model: &ModelRef, file: Option<&str>) -> Option<PathBuf> {
         let files = RepoCache::new(&self.config.cache, &model.repo).files();
         let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
         let first = pick(model, file, &names).ok()?;

@@ -19,7 +19,7 @@ mod repo;
 pub use cache::CachedModel;
 pub use config::HubConfig;
 pub use error::HubError;
-pub use fetch::Hub;
+pub use fetch::{Hub, Peek, RemoteFile};
 pub use repo::ModelRef;
 
 /// Told how a download goes; all methods may stay as they are.

@@ -1,6 +1,6 @@
 //! Models of several files, and files that cannot be opened.
 
-use std::{fs, path::Path};
+use std::{fs, io::Read, path::Path};
 
 use gguf::{Builder, Gguf, Value};
 
@@ -86,4 +86,27 @@ fn what_cannot_be_opened_is_named() {
     check_open(folder.path(), ".", "cannot read `");
     fs::write(folder.path().join("empty.gguf"), b"").unwrap();
     check_open(folder.path(), "empty.gguf", "not a GGUF file: it begins with []");
+}
+
+#[test]
+fn headers_are_read_without_the_data() {
+    // A header of some MiB, and data that nobody reads.
+    let large = part(0, 2, "a").value("words", Value::String("x".repeat(3 << 20))).build();
+    let (large_bytes, small) = (large.len() as u64 + (1 << 40), part(1, 2, "b").build());
+    let endless = || large.chain(std::io::repeat(0));
+    let mut counted = endless().take(64 << 20);
+    let mut other = &small[..];
+    let gguf = Gguf::read_headers(&mut [(&mut counted, large_bytes), (&mut other, small.len() as u64)]);
+    let gguf = gguf.unwrap_or_else(|error| panic!("{error}"));
+    assert!(counted.limit() > 59 << 20, "{} of 64 MiB left", counted.limit() >> 20);
+    let names: Vec<_> = gguf.tensors().iter().map(|t| (t.name.as_str(), gguf.file_of(t))).collect();
+    assert_eq!(names, [("a", 0), ("b", 1)]);
+    assert!(gguf.data(&gguf.tensors()[0]).is_empty());
+    let fault = |bytes: &[u8], file_bytes: u64| {
+        let mut reader = bytes;
+        Gguf::read_headers(&mut [(&mut reader, file_bytes)]).map_or_else(|error| error.to_string(), |_| "ok".to_owned())
+    };
+    assert!(fault(&small[..40], 1 << 30).contains("truncated"), "what ends early");
+    assert!(fault(&small, small.len() as u64 - 28).contains("truncated"), "no room for the data");
+    assert!(fault(&small, small.len() as u64).contains("split.tensors.count"), "a part alone");
 }
