@@ -58,6 +58,11 @@ impl Model {
         }
     }
 
+    /// The same without its tensors: a vocabulary.
+    pub(crate) fn vocabulary(gguf: &Gguf) -> Self {
+        Self { tensors: Vec::new(), ..Self::of(gguf) }
+    }
+
     pub(crate) fn build(&self) -> Vec<u8> {
         let mut builder = Builder::new();
         for (key, value) in &self.values {
@@ -72,6 +77,7 @@ impl Model {
     /// One change of metadata, of a tensor, or of weights.
     pub(crate) fn mutate(&mut self, random: &mut Random) {
         let change = match random.below(4) {
+            _ if self.tensors.is_empty() => self.change_value(random),
             0 | 1 => self.change_value(random),
             2 => self.change_tensor(random),
             _ => self.change_weights(random),
