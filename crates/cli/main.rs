@@ -105,6 +105,7 @@ fn long_form(arg: &str) -> String {
         "-hff" => "--hf-file",
         "-hft" => "--hf-token",
         "-mu" => "--model-url",
+        "-dr" => "--docker-repo",
         "-cl" => "--cache-list",
         "-lm" => "--load-mode",
         "-np" => "--parallel",

@@ -39,6 +39,9 @@ pub(crate) struct SourceArgs {
     /// A GGUF file to download (-mu); the first one of a split
     #[arg(long, value_name = "URL", env = "LLAMA_ARG_MODEL_URL", conflicts_with_all = ["model", "hf_repo"])]
     pub(crate) model_url: Option<String>,
+    /// llama-server's models of Docker Hub (-dr): refused, with what to give instead
+    #[arg(long = "docker-repo", value_name = "MODEL", env = "LLAMA_ARG_DOCKER_REPO", hide = true, value_parser = refuse_docker)]
+    _docker_repo: Option<String>,
     /// Never use the network: what was downloaded before, or an error
     #[arg(long, env = "LLAMA_ARG_OFFLINE", value_parser = super::serve::switch)]
     pub(crate) offline: bool,
@@ -118,6 +121,11 @@ pub(crate) fn would_replace(output: &Path, input: &Path) -> bool {
     is_same_file(output, input) || is_part && is_beside()
 }
 
+fn refuse_docker(_: &str) -> Result<String, &'static str> {
+    Err("models of Docker Hub are not downloaded; name the model at Hugging Face with --hf-repo, or the GGUF file's \
+         address with --model-url")
+}
+
 /// A table of the models that were downloaded from the hub.
 pub(crate) fn cache_list() -> anyhow::Result<String> {
     let config = HubConfig::from_env()?;
@@ -175,5 +183,7 @@ mod tests {
         }
         let error = parse("x --hf-repo ../../etc/passwd").unwrap_err();
         assert!(error.contains("USER/MODEL"), "{error}");
+        let error = parse("x --docker-repo ai/gemma3").unwrap_err();
+        assert!(error.contains("Docker Hub") && error.contains("--hf-repo"), "{error}");
     }
 }
