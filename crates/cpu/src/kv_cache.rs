@@ -5,7 +5,8 @@
 
 use model::{DecoderSpec, LayerSpec};
 use quant::{
-    Isa, Kernel, LANES, Lanes, as_floats_mut, as_lanes, as_lanes_mut, f16_to_f32, f32_to_f16, untouched_floats,
+    Isa, Kernel, LANES, Lanes, as_floats_mut, as_lanes, as_lanes_mut, f16_to_f32, f32_to_f16, untouched,
+    untouched_lanes,
 };
 use types::{BLOCK_SIZE, KvPools};
 
@@ -102,20 +103,13 @@ fn block_lanes(layer: &LayerSpec) -> usize {
     BLOCK_SIZE * layer.attention.num_kv_heads * layer.attention.head_dim.div_ceil(LANES)
 }
 
-/// As `untouched_floats`, of half the size.
-fn untouched_halves(len: usize) -> Option<Vec<[u16; LANES]>> {
-    // Fails here rather than in `vec!`, which would end the process.
-    Vec::<[u16; LANES]>::new().try_reserve_exact(len).ok()?;
-    Some(vec![[0; LANES]; len])
-}
-
 impl Plane {
     /// Zeroed blocks of a layer.
     fn new(layer: &LayerSpec, kv_type: KvType, num_blocks: usize) -> Option<Self> {
         let len = block_lanes(layer).checked_mul(num_blocks)?;
         let store = match kv_type {
-            KvType::F32 => Store::F32(untouched_floats(len)?),
-            KvType::F16 => Store::F16(untouched_halves(len)?),
+            KvType::F32 => Store::F32(untouched_lanes(len)?),
+            KvType::F16 => Store::F16(untouched([0; LANES], len)?),
         };
         Some(Self { num_heads: layer.attention.num_kv_heads, head_dim: layer.attention.head_dim, store })
     }
@@ -193,7 +187,7 @@ mod tests {
             let store = if f16 {
                 Store::F16(vec![[0; 16]; len])
             } else {
-                Store::F32(super::untouched_floats(len).expect("memory"))
+                Store::F32(super::untouched_lanes(len).expect("memory"))
             };
             let mut plane = Plane { num_heads, head_dim, store };
             // Small integers are exact in both types.

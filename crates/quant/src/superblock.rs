@@ -12,15 +12,25 @@ pub(crate) const GROUP_LEN: usize = SUPERBLOCK_LEN / LANES;
 #[repr(C, align(64))]
 pub struct Lanes(pub [f32; LANES]);
 
-/// Floats that can be viewed as `len` lanes, all zero. The system clears pages when they are first touched: gigabytes
-/// take no time, and only what is used takes memory. `None` where memory does not suffice.
+/// Smaller requests may be met with memory that was used before and has to be cleared: glibc maps none below 32 MiB.
+const MAPPED_BYTES: usize = if cfg!(target_env = "gnu") { 33 << 20 } else { 0 };
+
+/// `len` zeros that the system makes when they are first touched: gigabytes take no time, and only what is used takes
+/// memory. `None` where memory does not suffice.
 #[must_use]
-pub fn untouched_floats(len: usize) -> Option<Vec<f32>> {
-    // Lanes begin at a multiple of their size; what the allocator aligns so, it clears at once.
-    let num_floats = len.checked_mul(LANES)?.checked_add(LANES - 1)?;
+pub fn untouched<T: Copy>(zero: T, len: usize) -> Option<Vec<T>> {
+    let reserved = len.max(MAPPED_BYTES / size_of::<T>());
     // Fails here rather than in `vec!`, which would end the process.
-    Vec::<f32>::new().try_reserve_exact(num_floats).ok()?;
-    Some(vec![0.0; num_floats])
+    Vec::<T>::new().try_reserve_exact(reserved).ok()?;
+    let mut zeros = vec![zero; reserved];
+    zeros.truncate(len);
+    Some(zeros)
+}
+
+/// Zeros that can be viewed as `len` lanes; see [`untouched`]. What the allocator aligns as lanes are, it clears at once.
+#[must_use]
+pub fn untouched_lanes(len: usize) -> Option<Vec<f32>> {
+    untouched(0.0, len.checked_mul(LANES)?.checked_add(LANES - 1)?)
 }
 
 /// Views floats as the lanes among them.
