@@ -16,6 +16,7 @@ pub(crate) mod http;
 mod hub;
 mod kernels;
 mod lifecycle;
+mod long_prompts;
 mod positions;
 mod quality;
 mod quantize;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use text::Cancelled;
 
-use crate::{error::ApiError, state::AppState};
+use crate::{
+    error::ApiError,
+    state::{AppState, Loaded},
+};
 
 /// Bodies up to this size take less than a few milliseconds.
 const LIGHT_BYTES: usize = 16 << 10;
@@ -25,24 +28,33 @@ pub(crate) async fn run<T: Send + 'static>(
         return work(&cancelled);
     }
     let failed = || ApiError::server("the request could not be read");
+    // Dropped with this future, which is dropped when the client leaves.
+    let mut leaves = Leaves { cancelled: cancelled.clone(), counted_by: state.loaded().ok().map(Arc::clone) };
     // The semaphore is never closed.
     let permit = Arc::clone(&state.heavy).acquire_owned().await.map_err(|_| failed())?;
-    // Dropped with this future, which is dropped when the client leaves.
-    let _leaves = Leaves(cancelled.clone());
     let task = move || {
         // Kept to the end of the work, even if the client leaves before.
         let _permit = permit;
         work(&cancelled)
     };
-    tokio::task::spawn_blocking(task).await.map_err(|_| failed())?
+    let result = tokio::task::spawn_blocking(task).await;
+    leaves.counted_by = None;
+    result.map_err(|_| failed())?
 }
 
-/// Raises the flag when it is dropped.
-struct Leaves(Cancelled);
+/// Raises the flag when it is dropped, and counts that nobody waited for the end.
+struct Leaves {
+    cancelled: Cancelled,
+    /// `None` once the work has ended.
+    counted_by: Option<Arc<Loaded>>,
+}
 
 impl Drop for Leaves {
     fn drop(&mut self) {
-        self.0.cancel();
+        self.cancelled.cancel();
+        if let Some(loaded) = &self.counted_by {
+            loaded.metrics.aborted();
+        }
     }
 }
 
