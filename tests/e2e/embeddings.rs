@@ -51,7 +51,7 @@ pub(super) fn assert_near(found: &[f32], expected: &[f32], bound: f32) {
 
 #[test]
 fn an_encoder_gives_its_golden_vectors() {
-    for name in ["bert", "xlm_roberta", "nomic_bert", "gemma_embedding"] {
+    for name in ["bert", "xlm_roberta", "nomic_bert", "gemma_embedding", "modern_bert"] {
         // No flag is needed; keys and values are kept in half precision.
         let server = serve(name, &[]);
         let ids: Vec<_> = (0..4).map(|i| golden(name, &format!("embed{i}.ids"))).collect();

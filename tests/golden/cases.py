@@ -60,7 +60,7 @@ class Case:
         if "attention.head_count_kv" not in self.keys:
             writer.add_head_count_kv(self.keys.pop("kv_heads", get("num_key_value_heads", config.num_attention_heads)))
         rms = get("rms_norm_eps")
-        eps = rms or get("layer_norm_eps") or get("layer_norm_epsilon") or get("norm_epsilon")
+        eps = rms or get("layer_norm_eps") or get("layer_norm_epsilon") or get("norm_epsilon") or get("norm_eps")
         (writer.add_layer_norm_rms_eps if rms else writer.add_layer_norm_eps)(eps)
         parameters = getattr(config, "rope_parameters", None) or {}
         if isinstance(parameters.get("rope_theta"), (int, float)):
@@ -561,6 +561,9 @@ ALL = [
     XlmRoberta("xlm_roberta", "bert", tf.XLMRobertaModel,
                config(tf.XLMRobertaConfig, pad_token_id=1, type_vocab_size=1, max_position_embeddings=CONTEXT + 2),
                kv_heads=4),
+    Encoder("modern_bert", "modern-bert", tf.ModernBertModel,
+            config(tf.ModernBertConfig, num_hidden_layers=4, local_attention=16), kv_heads=4,
+            attention__sliding_window=16, rope__freq_base=160000.0, rope__freq_base_swa=10000.0),
     # transformers makes 9 of the window: those less than 9 away are seen.
     GemmaEmbedding("gemma_embedding", "gemma-embedding", tf.Gemma3TextModel,
                    config(tf.Gemma3TextConfig, num_hidden_layers=6, head_dim=8, query_pre_attn_scalar=8,

@@ -99,6 +99,8 @@ pub struct LayerSpec {
 pub enum Residual {
     /// `x += attn(norm(x)); x += ffn(norm(x))`.
     PreNorm,
+    /// `x += attn(x); x += ffn(norm(x))` (ModernBERT's first layer, whose inputs the norm of the embeddings has normed).
+    PreFfnNorm,
     /// `x += norm(attn(norm(x))); x += norm(ffn(norm(x)))` (Gemma, GLM 4).
     SandwichNorm,
     /// `x += norm(attn(x)); x += norm(ffn(x))` (OLMo 2, EXAONE 4).
@@ -153,13 +155,13 @@ impl Residual {
     /// Whether attention's input is normed.
     #[must_use]
     pub fn norms_attention(self) -> bool {
-        !matches!(self, Self::PostNorm | Self::NormedSum)
+        !matches!(self, Self::PreFfnNorm | Self::PostNorm | Self::NormedSum)
     }
 
     /// Whether the feed-forward block's input is normed by weights of its own.
     #[must_use]
     pub fn norms_ffn(self) -> bool {
-        matches!(self, Self::PreNorm | Self::SandwichNorm | Self::ParallelNorms)
+        matches!(self, Self::PreNorm | Self::PreFfnNorm | Self::SandwichNorm | Self::ParallelNorms)
     }
 
     /// Whether a norm stands behind each block: of its output, or of the sum.

@@ -15,6 +15,7 @@ pub(super) fn norms(spec: &DecoderSpec) -> String {
     };
     let place = |residual| match residual {
         Residual::PreNorm => "before blocks",
+        Residual::PreFfnNorm => "before the feed-forward block",
         Residual::SandwichNorm => "before and behind blocks",
         Residual::PostNorm => "behind blocks",
         Residual::NormedSum => "of sums",

@@ -85,6 +85,11 @@ fn gemma_embedding() {
     check_encoder("gemma_embedding", "gemma_embedding");
 }
 
+#[test]
+fn modern_bert() {
+    check_encoder("modern_bert", "modern_bert");
+}
+
 /// The state of the last token, after the final norm: the last row of `hidden_last`.
 #[test]
 fn a_decoders_last_hidden_state() {

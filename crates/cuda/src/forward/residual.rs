@@ -29,7 +29,11 @@ impl Step<'_> {
     pub(super) fn turn(&self, layer_idx: usize) -> Result<(), CudaError> {
         let weights = &self.forward.model.weights.layers[layer_idx];
         let sum = match self.spec(layer_idx).residual {
-            Residual::PreNorm | Residual::SandwichNorm | Residual::PostNorm | Residual::NormedSum => {
+            Residual::PreNorm
+            | Residual::PreFfnNorm
+            | Residual::SandwichNorm
+            | Residual::PostNorm
+            | Residual::NormedSum => {
                 let (branch, sum_norm) = self.sum(layer_idx, weights.post_attention_norm.as_ref());
                 (Some(branch), sum_norm)
             }

@@ -12,7 +12,7 @@ pub(super) const MAX_SIZE: usize = 1 << 20;
 const MAX_CONTEXT: usize = 1 << 24;
 
 /// Architectures whose tokens see those after them.
-const ENCODERS: [&str; 3] = ["bert", "nomic-bert", "gemma-embedding"];
+const ENCODERS: [&str; 4] = ["bert", "nomic-bert", "gemma-embedding", "modern-bert"];
 
 /// Reads a llama-like decoder; the architecture's file then changes what differs.
 pub(super) fn spec(keys: &Keys<'_>, gguf: &Gguf, style: RopeStyle) -> Result<DecoderSpec, ModelError> {

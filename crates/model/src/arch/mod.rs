@@ -20,6 +20,7 @@ mod granite;
 mod llama;
 mod llama4;
 mod mistral3;
+mod modern_bert;
 mod olmo2;
 mod olmoe;
 mod phi3;
@@ -76,6 +77,7 @@ const REGISTRY: &[(&str, ReadSpec)] = &[
     ("bert", bert::spec),
     ("nomic-bert", bert::spec_nomic),
     ("gemma-embedding", gemma_embedding::spec),
+    ("modern-bert", modern_bert::spec),
 ];
 
 /// The architectures that can be served, as `general.architecture` names them.

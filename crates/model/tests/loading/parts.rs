@@ -39,6 +39,8 @@ pub(crate) enum Part {
     PostNorms,
     /// The norms of an encoder, behind the embeddings and the blocks, and its table of token types.
     Encoder,
+    /// The norm of the embeddings, without a bias.
+    EmbeddingNorm,
     /// gpt-oss' name for the norm before the feed-forward block.
     NormNamedPost,
     /// Gate, up and down.
@@ -78,6 +80,7 @@ impl Part {
                 ("token_embd_norm.bias", vec![HIDDEN]),
                 ("token_types.weight", vec![HIDDEN, 2]),
             ],
+            Self::EmbeddingNorm => vec![("token_embd_norm.weight", vec![HIDDEN])],
             Self::Positions => vec![("position_embd.weight", vec![HIDDEN, 64])],
             _ => Vec::new(),
         }
@@ -201,6 +204,7 @@ pub(crate) fn parts(arch: &str) -> &'static [Part] {
         "deepseek2" => &[Norms, Latent, Experts, SharedAsOthers],
         "llama4" => &[Norms, Qkv, Experts, SharedAsOthers],
         "bert" => &[Encoder, Positions, Qkv, QkvBias, OutBias, Plain, PlainBias],
+        "modern-bert" => &[EmbeddingNorm, Norms, FusedQkv, FusedGated],
         "nomic-bert" => &[Encoder, FusedQkv, Gated],
         _ => &[Norms, Qkv, Gated],
     }
@@ -232,7 +236,7 @@ pub(crate) fn keys(arch: &str) -> Vec<(&'static str, Value)> {
     };
     let has_biases =
         parts(arch).iter().any(|part| matches!(part, Part::NormBiases | Part::OneNormBias | Part::Encoder));
-    let has_layer_norms = has_biases || matches!(arch, "command-r" | "cohere2");
+    let has_layer_norms = has_biases || matches!(arch, "command-r" | "cohere2" | "modern-bert");
     let epsilon = if has_layer_norms { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" };
     keys.push((epsilon, Value::Float(1e-5)));
     let [count, used, size, shared] = EXPERTS.map(uint);

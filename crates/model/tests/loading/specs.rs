@@ -87,11 +87,17 @@ fn encoders_see_all_tokens_and_choose_none() {
         (gemma.layers[1].attention.mask, &gemma.kv_layers().windows[..]),
         (Mask::Symmetric { reach: 8 }, &[None][..])
     );
+    let modern =
+        Small::new("modern-bert").uint("attention.sliding_window", 10).without_tensor("blk.0.attn_norm.weight");
+    let layers = load(&modern.with("rope.freq_base_swa", Value::Float(99.0))).unwrap().layers;
+    assert_eq!((layers[0].residual, layers[0].attention.mask), (Residual::PreFfnNorm, Mask::Bidirectional));
+    assert_eq!((layers[1].residual, layers[1].attention.mask), (Residual::PreNorm, Mask::Symmetric { reach: 5 }));
+    assert_eq!((layers[0].attention.rope.theta, layers[1].attention.rope.theta), (1e4, 99.0));
     let llama = load(&Small::new("llama")).unwrap();
     assert!(!llama.is_encoder() && llama.head == Head::Logits);
     check(
         &Small::new("llama").with("attention.causal", Value::Bool(false)),
-        "`llama.attention.causal` is false, which is not supported yet (supported: true; false for bert, nomic-bert, gemma-embedding)",
+        "`llama.attention.causal` is false, which is not supported yet (supported: true; false for bert, nomic-bert, gemma-embedding, modern-bert)",
     );
 }
 
