@@ -51,16 +51,10 @@ struct RopeKvArgs {
     unsigned temperature_offset;
 };
 
-// x = norm(x) * weight, where there is a weight.
-static __device__ __forceinline__ void norm_head(float* x, const float* weight, const RopeKvArgs& args, unsigned lane) {
-    float sum = 0.0f, mean = 0.0f;
-    if (args.centered) {
-        for (unsigned i = lane; i < args.head_dim; i += 32) mean += x[i];
-        mean = warp_sum(mean) / (float)args.head_dim;
-    }
-    for (unsigned i = lane; i < args.head_dim; i += 32) sum = fmaf(x[i] - mean, x[i] - mean, sum);
-    float inverse = 1.0f / sqrtf(warp_sum(sum) / (float)args.head_dim + args.eps);
-    for (unsigned i = lane; i < args.head_dim; i += 32) x[i] = (x[i] - mean) * inverse * (weight != nullptr ? weight[i] : 1.0f);
+// x / rms(x), with the mean subtracted first where `centered`.
+template <class V> static __device__ __forceinline__ void norm_head(V& x, const RopeKvArgs& args, unsigned lane) {
+    if (args.centered) x.center(args.head_dim, lane);
+    x.scale(1.0f / sqrtf(x.sum_squares() / (float)args.head_dim + args.eps));
 }
 
 // 1 / rms of `len` values; the whole block works it out.
@@ -70,12 +64,12 @@ static __device__ __forceinline__ float row_inverse(const float* x, unsigned len
     return 1.0f / sqrtf(block_sum(sum, scratch) / (float)len + eps);
 }
 
-static __device__ __forceinline__ void write_kv(const RopeKvArgs& args, bool is_value, unsigned head, unsigned slot, const float* x, unsigned lane) {
+template <unsigned MAX_HEAD> static __device__ __forceinline__ void write_kv(const RopeKvArgs& args, bool is_value, unsigned head, unsigned slot, const float* x, unsigned lane) {
     size_t row = kv_row(slot / KV_BLOCK, args.num_kv_heads, head, slot % KV_BLOCK);
     void* plane = is_value ? args.kv.v : args.kv.k;
     unsigned short* scales = is_value ? args.kv.v_scale : args.kv.k_scale;
     if (scales == nullptr) {
-        write_halves((unsigned short*)plane + row * args.head_dim, x, 1.0f, args.head_dim, lane);
+        write_halves<MAX_HEAD>((unsigned short*)plane + row * args.head_dim, x, 1.0f, args.head_dim, lane);
     } else {
         write_q8((signed char*)plane + row * args.head_dim, scales + row * (args.head_dim / 32), x, args.head_dim, lane);
     }
@@ -87,12 +81,20 @@ template <unsigned MAX_HEAD> static __device__ __forceinline__ void rope_heads(c
     __shared__ float2 sines[MAX_HEAD / 2];
     unsigned token = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     unsigned slot = args.slot_mapping[token], position = args.positions[token];
+    unsigned head = blockIdx.x * WARPS + warp, num_rotated = args.num_heads + args.num_kv_heads, head_dim = args.head_dim;
+    bool is_query = head < args.num_heads, is_rotated = head < num_rotated && head < args.row_heads;
+    bool is_weighted = is_rotated && args.norm >= NORM_HEAD && args.norm <= NORM_ALL;
     grid_launch_dependents();
+    // What other kernels do not write comes first: weights are not in the second-level cache.
+    LaneValues<MAX_HEAD> weight, values;
+    if (is_weighted) {
+        const float* from = is_query ? args.q_norm : args.k_norm;
+        if (args.norm != NORM_HEAD) from += (is_query ? head : head - args.num_heads) * head_dim;
+        weight.load(from, head_dim, lane);
+    }
     if (threadIdx.x < args.rope_dim / 2) sines[threadIdx.x] = rope_sines(position, args.inv_freqs[threadIdx.x], args.magnitude);
     __syncthreads();
     grid_wait();
-    unsigned head = blockIdx.x * WARPS + warp, num_rotated = args.num_heads + args.num_kv_heads, head_dim = args.head_dim;
-    bool is_query = head < args.num_heads;
     const float* row = args.qkv + (size_t)token * args.row_stride;
     float q_inverse = 0.0f, k_inverse = 0.0f;
     if (args.norm == NORM_ALL) {
@@ -100,31 +102,31 @@ template <unsigned MAX_HEAD> static __device__ __forceinline__ void rope_heads(c
         if (args.row_heads > args.num_heads) k_inverse = row_inverse(row + args.num_heads * head_dim, args.num_kv_heads * head_dim, args.eps, scratch[1]);
     }
     if (slot == NO_SLOT || head >= args.row_heads) return;
+    values.load(row + head * head_dim, head_dim, lane);
+    if (is_weighted) {
+        if (args.norm == NORM_ALL) values.scale(is_query ? q_inverse : k_inverse);
+        else norm_head(values, args, lane);
+        values.multiply(weight);
+    }
     float* x = heads[warp];
-    const float2* source = (const float2*)(row + head * head_dim);
-    for (unsigned i = lane; i < head_dim / 2; i += 32) ((float2*)x)[i] = source[i];
+    values.store(x, head_dim, lane);
     __syncwarp();
-    if (head < num_rotated) {
-        const float* weight = is_query ? args.q_norm : args.k_norm;
-        if (args.norm == NORM_OWN || args.norm == NORM_ALL) weight += (is_query ? head : head - args.num_heads) * head_dim;
-        if (args.norm == NORM_HEAD || args.norm == NORM_OWN) norm_head(x, weight, args, lane);
-        if (args.norm == NORM_ALL) {
-            for (unsigned i = lane; i < head_dim; i += 32) x[i] *= (is_query ? q_inverse : k_inverse) * weight[i];
-        }
-        __syncwarp();
-        rotate_pairs(x, sines, args.rope_dim / 2, args.style != 0, lane);
+    if (is_rotated) rotate_pairs<MAX_HEAD>(x, sines, args.rope_dim / 2, args.style != 0, lane);
+    __syncwarp();
+    if (is_rotated ? args.norm == NORM_UNIT : args.unit_values != 0) {
+        values.load(x, head_dim, lane);
+        norm_head(values, args, lane);
+        values.store(x, head_dim, lane);
         __syncwarp();
     }
-    if (head < num_rotated ? args.norm == NORM_UNIT : args.unit_values != 0) norm_head(x, nullptr, args, lane);
-    __syncwarp();
     if (is_query) {
         float scale = args.scale;
         if (args.temperature != 0.0f) scale *= fmaf(args.temperature, log1pf((float)((position + args.temperature_offset) / args.temperature_floor)), 1.0f);
-        write_halves(args.q_out + ((size_t)token * args.num_heads + head) * head_dim, x, scale, head_dim, lane);
-    } else if (head < num_rotated) {
-        write_kv(args, false, head - args.num_heads, slot, x, lane);
+        write_halves<MAX_HEAD>(args.q_out + ((size_t)token * args.num_heads + head) * head_dim, x, scale, head_dim, lane);
+    } else if (is_rotated) {
+        write_kv<MAX_HEAD>(args, false, head - args.num_heads, slot, x, lane);
     } else {
-        write_kv(args, true, head - num_rotated, slot, x, lane);
+        write_kv<MAX_HEAD>(args, true, head - num_rotated, slot, x, lane);
     }
 }
 

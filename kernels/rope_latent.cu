@@ -36,43 +36,40 @@ struct RopeLatentArgs {
     float magnitude;
 };
 
-static __device__ __forceinline__ void copy_values(float* to, const float* from, unsigned len, unsigned lane) {
-    for (unsigned i = lane; i < len; i += 32) to[i] = from[i];
-}
-
 extern "C" __global__ void __launch_bounds__(WARPS * 32) rope_latent(const __grid_constant__ RopeLatentArgs args) {
     __shared__ __align__(16) float heads[WARPS][MAX_HEAD];
     __shared__ float2 sines[MAX_ROPE / 2];
     unsigned token = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     unsigned slot = args.slot_mapping[token], position = args.positions[token];
+    unsigned head = blockIdx.x * WARPS + warp, len = args.kv_rank + args.rope_dim;
     grid_launch_dependents();
+    LaneValues<MAX_HEAD> latent, weight;
+    LaneValues<MAX_ROPE> rotated;
+    if (head == args.num_heads) weight.load(args.norm, args.kv_rank, lane);
     if (threadIdx.x < args.rope_dim / 2) sines[threadIdx.x] = rope_sines(position, args.inv_freqs[threadIdx.x], args.magnitude);
     __syncthreads();
     grid_wait();
-    unsigned head = blockIdx.x * WARPS + warp, len = args.kv_rank + args.rope_dim;
     if (slot == NO_SLOT || head > args.num_heads) return;
     float* x = heads[warp];
     const float* kv = args.kv + (size_t)token * args.kv_stride;
     size_t row = (size_t)token * args.num_heads + head;
-    if (head == args.num_heads) {
-        copy_values(x, kv, len, lane);
-    } else {
-        copy_values(x, args.absorbed + row * args.kv_rank, args.kv_rank, lane);
-        copy_values(x + args.kv_rank, args.q_rows + (row + 1) * args.q_dim - args.rope_dim, args.rope_dim, lane);
+    bool is_key = head == args.num_heads;
+    latent.load(is_key ? kv : args.absorbed + row * args.kv_rank, args.kv_rank, lane);
+    rotated.load(is_key ? kv + args.kv_rank : args.q_rows + (row + 1) * args.q_dim - args.rope_dim, args.rope_dim, lane);
+    if (is_key) {
+        latent.scale(1.0f / sqrtf(latent.sum_squares() / (float)args.kv_rank + args.eps));
+        latent.multiply(weight);
     }
+    latent.store(x, args.kv_rank, lane);
+    rotated.store(x + args.kv_rank, args.rope_dim, lane);
     __syncwarp();
-    rotate_pairs(x + args.kv_rank, sines, args.rope_dim / 2, args.style != 0, lane);
-    if (head < args.num_heads) {
-        __syncwarp();
-        write_halves(args.q_out + row * len, x, args.scale, len, lane);
+    rotate_pairs<MAX_ROPE>(x + args.kv_rank, sines, args.rope_dim / 2, args.style != 0, lane);
+    __syncwarp();
+    if (!is_key) {
+        write_halves<MAX_HEAD>(args.q_out + row * len, x, args.scale, len, lane);
         return;
     }
-    float sum = 0.0f;
-    for (unsigned i = lane; i < args.kv_rank; i += 32) sum = fmaf(x[i], x[i], sum);
-    float inverse = 1.0f / sqrtf(warp_sum(sum) / (float)args.kv_rank + args.eps);
-    for (unsigned i = lane; i < args.kv_rank; i += 32) x[i] *= inverse * args.norm[i];
-    __syncwarp();
     size_t at = kv_row(slot / KV_BLOCK, 1, 0, slot % KV_BLOCK);
-    if (args.cache.k_scale == nullptr) write_halves((unsigned short*)args.cache.k + at * len, x, 1.0f, len, lane);
+    if (args.cache.k_scale == nullptr) write_halves<MAX_HEAD>((unsigned short*)args.cache.k + at * len, x, 1.0f, len, lane);
     else write_q8((signed char*)args.cache.k + at * len, args.cache.k_scale + at * (len / 32), x, len, lane);
 }

@@ -6,6 +6,7 @@ use cuda::{
     kv_cache::{KvCache, KvLayout},
     ops::rope::{RopeKv, RopeKvInputs},
 };
+use model::QkNorm;
 use types::KvPools;
 
 use crate::{
@@ -25,7 +26,10 @@ pub(crate) fn run(bench: &Bench) -> Result<(), CudaError> {
 }
 
 fn case(bench: &Bench, layer: &Layer, kv_type: KvType, tokens: usize) -> Result<(), CudaError> {
-    let (gpu, spec) = (&bench.gpu, layer.attention());
+    let (gpu, mut spec) = (&bench.gpu, layer.attention());
+    if layer.name.starts_with("Gemma") {
+        spec.qk_norm = QkNorm::PerHead;
+    }
     let layout = KvLayout::new(&layer.spec(1), kv_type)?;
     let block_bytes = layout.block_bytes();
     let cache = KvCache::new(&gpu.device, layout, KvPools::full(tokens.div_ceil(16)))?;
@@ -36,13 +40,14 @@ fn case(bench: &Bench, layer: &Layer, kv_type: KvType, tokens: usize) -> Result<
     let (_freqs, inv_freqs) = upload(gpu, &spec.rope.inv_freqs(None))?;
     let (_positions, positions) = upload(gpu, &(0..tokens as u32).map(|i| i + 1000).collect::<Vec<_>>())?;
     let (_slots, slot_mapping) = upload(gpu, &(0..tokens as u32).collect::<Vec<_>>())?;
+    let norms = Buffer::new(&gpu.device, 4 * spec.head_dim, "bench")?;
     let inputs = RopeKvInputs {
         attention: &spec,
         norm_eps: 1e-6,
         centered_norms: false,
         qkv: qkv.all(),
-        q_norm: None,
-        k_norm: None,
+        q_norm: Some(norms.all()),
+        k_norm: Some(norms.all()),
         inv_freqs,
         positions,
         slot_mapping,

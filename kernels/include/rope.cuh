@@ -1,6 +1,7 @@
 // Rotary position embedding of a head in shared memory by a warp, and the ways in which heads leave.
 #pragma once
 #include "kv_cache.cuh"
+#include "reduce.cuh"
 
 // Sine and cosine of a large angle. x - k * pi/2 is exact in its first step: the product's lowest bit is that of pi/2 in f32, the
 // difference is below 2, so it fits 24 bits; two more steps bring in the rest of pi/2. Right to about 1e-7 up to 2^20 or more,
@@ -27,9 +28,52 @@ static __device__ __forceinline__ float2 rope_sines(unsigned position, float inv
     return make_float2(pair.x * magnitude, pair.y * magnitude);
 }
 
-// Turns pair i by sines[i] = (sine, cosine): pairs are (2i, 2i+1), or (i, i + pairs) where `neox`.
-static __device__ __forceinline__ void rotate_pairs(float* x, const float2* sines, unsigned pairs, bool neox, unsigned lane) {
-    for (unsigned i = lane; i < pairs; i += 32) {
+// Values of a vector of at most MAX elements, an even number, over the lanes of a warp: all their loads are in flight at a time.
+template <unsigned MAX> struct LaneValues {
+    static constexpr unsigned EACH = MAX / 64;
+    float2 pairs[EACH];  // elements 2 (lane + 32 i); zeros beyond the vector
+    __device__ __forceinline__ void load(const float* from, unsigned len, unsigned lane) {
+#pragma unroll
+        for (unsigned i = 0; i < EACH; i++) pairs[i] = lane + 32 * i < len / 2 ? ((const float2*)from)[lane + 32 * i] : make_float2(0.0f, 0.0f);
+    }
+    __device__ __forceinline__ void store(float* to, unsigned len, unsigned lane) const {
+#pragma unroll
+        for (unsigned i = 0; i < EACH; i++) {
+            if (lane + 32 * i < len / 2) ((float2*)to)[lane + 32 * i] = pairs[i];
+        }
+    }
+    __device__ __forceinline__ float sum_squares() const {
+        float sum = 0.0f;
+#pragma unroll
+        for (unsigned i = 0; i < EACH; i++) sum = fmaf(pairs[i].x, pairs[i].x, fmaf(pairs[i].y, pairs[i].y, sum));
+        return warp_sum(sum);
+    }
+    // Less the mean of all elements.
+    __device__ __forceinline__ void center(unsigned len, unsigned lane) {
+        float sum = 0.0f;
+#pragma unroll
+        for (unsigned i = 0; i < EACH; i++) sum += pairs[i].x + pairs[i].y;
+        float mean = warp_sum(sum) / (float)len;
+#pragma unroll
+        for (unsigned i = 0; i < EACH; i++) {
+            if (lane + 32 * i < len / 2) pairs[i] = make_float2(pairs[i].x - mean, pairs[i].y - mean);
+        }
+    }
+    __device__ __forceinline__ void scale(float factor) {
+#pragma unroll
+        for (unsigned i = 0; i < EACH; i++) pairs[i] = make_float2(pairs[i].x * factor, pairs[i].y * factor);
+    }
+    __device__ __forceinline__ void multiply(const LaneValues& by) {
+#pragma unroll
+        for (unsigned i = 0; i < EACH; i++) pairs[i] = make_float2(pairs[i].x * by.pairs[i].x, pairs[i].y * by.pairs[i].y);
+    }
+};
+
+// Turns pair i by sines[i] = (sine, cosine): pairs are (2i, 2i+1), or (i, i + pairs) where `neox`. At most MAX elements.
+template <unsigned MAX> static __device__ __forceinline__ void rotate_pairs(float* x, const float2* sines, unsigned pairs, bool neox, unsigned lane) {
+#pragma unroll
+    for (unsigned i = lane; i < MAX / 2; i += 32) {
+        if (i >= pairs) break;
         unsigned first = neox ? i : 2 * i, second = neox ? i + pairs : 2 * i + 1;
         float a = x[first], b = x[second], sine = sines[i].x, cosine = sines[i].y;
         x[first] = a * cosine - b * sine;
@@ -37,8 +81,10 @@ static __device__ __forceinline__ void rotate_pairs(float* x, const float2* sine
     }
 }
 
-static __device__ __forceinline__ void write_halves(unsigned short* out, const float* x, float scale, unsigned len, unsigned lane) {
-    for (unsigned i = lane; i < len / 2; i += 32) {
+template <unsigned MAX> static __device__ __forceinline__ void write_halves(unsigned short* out, const float* x, float scale, unsigned len, unsigned lane) {
+#pragma unroll
+    for (unsigned i = lane; i < MAX / 2; i += 32) {
+        if (i >= len / 2) break;
         ((unsigned*)out)[i] = kv_half(x[2 * i] * scale) | (unsigned)kv_half(x[2 * i + 1] * scale) << 16;
     }
 }

@@ -109,13 +109,13 @@ impl RopeLatentInputs<'_> {
         let Some(latent) = spec.latent else { return refuse("attention that has no latents".to_owned()) };
         let (num_tokens, rope_dim) = (positions.len(), spec.rope.dim);
         let (head_dim, q_dim) = (latent.kv_rank + rope_dim, latent.nope_dim + rope_dim);
-        let fits =
-            head_dim <= MAX_HEAD && rope_dim <= MAX_ROPE && rope_dim.is_multiple_of(2) && num_tokens <= MAX_TOKENS;
+        let is_even = [rope_dim, latent.kv_rank, q_dim].iter().all(|dim| dim.is_multiple_of(2));
+        let fits = head_dim <= MAX_HEAD && rope_dim <= MAX_ROPE && is_even && num_tokens <= MAX_TOKENS;
         if !fits || self.slot_mapping.len() != num_tokens {
             let slots = self.slot_mapping.len();
             return refuse(format!(
                 "{num_tokens} positions (at most {MAX_TOKENS}), {slots} slots, {rope_dim} rotated elements (even, at most \
-                 {MAX_ROPE}) in keys of {head_dim} (at most {MAX_HEAD})"
+                 {MAX_ROPE}) in keys of {head_dim} (at most {MAX_HEAD}) and queries of {q_dim} (both even)"
             ));
         }
         if (cache.num_kv_heads, cache.head_dim, spec.head_dim) != (1, head_dim, head_dim) {
@@ -133,8 +133,9 @@ impl RopeLatentInputs<'_> {
         if let Some((name, len, least)) = needed.into_iter().find(|(_, len, least)| len < least) {
             return refuse(format!("{name} has {len} elements, {num_tokens} tokens need {least}"));
         }
-        if !self.queries.ptr().0.is_multiple_of(16) {
-            return refuse("queries must be aligned to 16 bytes".to_owned());
+        let read = [self.absorbed.ptr(), self.q_rows.ptr(), self.kv.ptr(), self.norm.ptr()];
+        if !self.queries.ptr().0.is_multiple_of(16) || read.iter().any(|ptr| !ptr.0.is_multiple_of(8)) {
+            return refuse("queries must be aligned to 16 bytes, what is read to 8".to_owned());
         }
         Ok(Args {
             absorbed: self.absorbed.ptr(),

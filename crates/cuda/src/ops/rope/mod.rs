@@ -144,8 +144,12 @@ impl RopeKvInputs<'_> {
         if let Some((name, len, least)) = needed.into_iter().find(|(_, len, least)| len < least) {
             return refuse(format!("{name} has {len} elements, {num_tokens} tokens need {least}"));
         }
-        let aligned = self.qkv.ptr().0.is_multiple_of(8) && self.queries.ptr().0.is_multiple_of(16);
-        if aligned { Ok(()) } else { refuse("qkv must be aligned to 8 bytes, queries to 16".to_owned()) }
+        let norms = [self.q_norm, self.k_norm].into_iter().flatten();
+        let aligned = norms.chain([self.qkv]).all(|span| span.ptr().0.is_multiple_of(8));
+        if aligned && self.queries.ptr().0.is_multiple_of(16) {
+            return Ok(());
+        }
+        refuse("qkv and norms must be aligned to 8 bytes, queries to 16".to_owned())
     }
 
     fn has_keys(&self) -> bool {
