@@ -25,7 +25,7 @@ template <int HD, bool Q8> static __device__ __forceinline__ void decode_block(c
     sums.clear();
     if (args.a.sinks != nullptr && blockIdx.z == 0 && warp == 0) sums.start_with_sinks(args.a.sinks + work.first_head, work.num_heads, lane);
     walk_blocks<HD, Q8>(args, work, walk, sums, warp, lane);
-    share_sums(shared, sums, work.num_heads, warp, lane);
+    share_sums<HD>(shared, sums, work.num_heads, warp, 0, lane);
     join_parts(args, work, shared);
 }
 

@@ -13,7 +13,7 @@ use cuda::{
         },
     },
 };
-use model::{Activation, DecoderSpec, Ffn, Head, LayerSpec, Mask, Names, Norm, Residual, Rope, RopeStyle};
+use model::{Activation, DecoderSpec, Ffn, Head, Latent, LayerSpec, Mask, Names, Norm, Residual, Rope, RopeStyle};
 use types::KvPools;
 
 use crate::support::Bench;
@@ -30,21 +30,30 @@ pub(crate) struct Layer {
     pub(crate) num_kv_heads: usize,
     pub(crate) head_dim: usize,
     pub(crate) window: Option<usize>,
+    /// Elements of a head that a latent has.
+    pub(crate) kv_rank: Option<usize>,
 }
 
-pub(crate) const LAYERS: [Layer; 4] = [
-    Layer { name: "Llama 8B", num_heads: 32, num_kv_heads: 8, head_dim: 128, window: None },
-    Layer { name: "Llama 1B", num_heads: 32, num_kv_heads: 8, head_dim: 64, window: None },
-    Layer { name: "Gemma-3-1B", num_heads: 4, num_kv_heads: 1, head_dim: 256, window: None },
-    Layer { name: "Gemma-3-1B sliding", num_heads: 4, num_kv_heads: 1, head_dim: 256, window: Some(512) },
+const fn layer(name: &'static str, [num_heads, num_kv_heads, head_dim]: [usize; 3]) -> Layer {
+    Layer { name, num_heads, num_kv_heads, head_dim, window: None, kv_rank: None }
+}
+
+pub(crate) const LAYERS: [Layer; 6] = [
+    layer("Llama 8B", [32, 8, 128]),
+    layer("Llama 1B", [32, 8, 64]),
+    layer("Gemma-3-1B", [4, 1, 256]),
+    Layer { window: Some(512), ..layer("Gemma-3-1B sliding", [4, 1, 256]) },
+    layer("heads of 512", [16, 2, 512]),
+    Layer { kv_rank: Some(512), ..layer("latents of 512 + 64", [16, 1, 576]) },
 ];
 
 impl Layer {
     pub(crate) fn attention(&self) -> model::Attention {
-        let Self { num_heads, num_kv_heads, head_dim, window, .. } = *self;
-        let rope = Rope::new(RopeStyle::Norm, head_dim, 5e5);
+        let Self { num_heads, num_kv_heads, head_dim, window, kv_rank, .. } = *self;
+        let rope = Rope::new(RopeStyle::Norm, kv_rank.map_or(head_dim, |kv_rank| head_dim - kv_rank), 5e5);
+        let latent = kv_rank.map(|kv_rank| Latent { q_rank: None, kv_rank, nope_dim: 128, value_dim: 128 });
         let mask = window.map_or(Mask::Full, |window| Mask::Sliding { window });
-        model::Attention { mask, ..model::Attention::plain(num_heads, num_kv_heads, head_dim, rope) }
+        model::Attention { mask, latent, ..model::Attention::plain(num_heads, num_kv_heads, head_dim, rope) }
     }
 
     /// A model of so many such layers, as far as the cache is concerned.
@@ -125,7 +134,7 @@ fn case(bench: &Bench, layer: &Layer, kv_type: KvType, load: Load) -> Result<(),
     let decode = if count == 1 { DecodeSeqs::All } else { DecodeSeqs::Listed(listed) };
     let meta = AttentionMeta { seq_lens, cu_seqlens, table_starts, block_tables, num_tokens, decode, tiles };
     let queries = Buffer::new(&gpu.device, 2 * num_tokens * spec.q_size(), "bench")?;
-    let (_planes, out) = outputs(gpu, num_tokens, spec.q_size())?;
+    let (_planes, out) = outputs(gpu, num_tokens, shape.num_heads * shape.value_dim)?;
     let us = bench.time_us(num_layers.max(24), |i| {
         let (queries, cache) = (queries.all(), cache.layer(i % num_layers));
         let inputs =
@@ -138,7 +147,12 @@ fn case(bench: &Bench, layer: &Layer, kv_type: KvType, load: Load) -> Result<(),
         bench.report_bytes("attention decode", &name, us, layer_bytes * visible / context);
     } else {
         let pairs: usize = (1..=context).map(|seen| seen.min(layer.window.unwrap_or(seen))).sum();
-        bench.report_flops("attention prefill", &name, us, (4 * pairs * spec.q_size()) as f64);
+        bench.report_flops(
+            "attention prefill",
+            &name,
+            us,
+            (2 * pairs * shape.num_heads * (shape.head_dim + shape.value_dim)) as f64,
+        );
     }
     Ok(())
 }

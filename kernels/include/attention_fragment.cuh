@@ -60,9 +60,10 @@ template <int HD> struct QueryFragment {
         else r[0] = b[i][0], r[1] = b[i][1];
     }
 
-    __device__ __forceinline__ void load(const unsigned short* q, unsigned num_heads, unsigned lane) {
+    // Rows `stride` apart.
+    __device__ __forceinline__ void load(const unsigned short* q, unsigned stride, unsigned num_heads, unsigned lane) {
         unsigned g = lane >> 2, t = lane & 3u;
-        const unsigned short* row = q + g * HD;
+        const unsigned short* row = q + g * stride;
 #pragma unroll
         for (int c = 0; c < HD / 32; c++) {
             uint4 w = g < num_heads ? *(const uint4*)(row + c * 32 + t * 8) : make_uint4(0u, 0u, 0u, 0u);
@@ -75,17 +76,18 @@ template <int HD> struct QueryFragment {
     }
 };
 
-template <int HD, bool Q8> struct KeyFragment;
-template <int HD, bool Q8> struct ValueFragment;
+// HD columns of rows that have STRIDE.
+template <int HD, bool Q8, int STRIDE = HD> struct KeyFragment;
+template <int HD, bool Q8, int STRIDE = HD> struct ValueFragment;
 
-template <int HD> struct KeyFragment<HD, false> {
+template <int HD, int STRIDE> struct KeyFragment<HD, false, STRIDE> {
     unsigned w[2][HD / 8];
 
     __device__ __forceinline__ void load(const KvPlanes& kv, size_t row, unsigned lane) {
         unsigned g = lane >> 2, t = lane & 3u;
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            const unsigned short* k = (const unsigned short*)kv.k + (row + g + h * 8) * HD;
+            const unsigned short* k = (const unsigned short*)kv.k + (row + g + h * 8) * STRIDE;
 #pragma unroll
             for (int c = 0; c < HD / 32; c++) load_kv<4>(&w[h][c * 4], k + c * 32 + t * 8);
             if constexpr (HD % 32 != 0) load_kv<2>(&w[h][HD / 32 * 4], k + HD / 32 * 32 + t * 4);
@@ -106,7 +108,7 @@ template <int HD> struct KeyFragment<HD, false> {
     }
 };
 
-template <int HD> struct KeyFragment<HD, true> {
+template <int HD, int STRIDE> struct KeyFragment<HD, true, STRIDE> {
     unsigned w[2][HD / 16];
     unsigned short d[2][HD / 32];
 
@@ -114,11 +116,11 @@ template <int HD> struct KeyFragment<HD, true> {
         unsigned g = lane >> 2, t = lane & 3u;
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            const signed char* k = (const signed char*)kv.k + (row + g + h * 8) * HD;
+            const signed char* k = (const signed char*)kv.k + (row + g + h * 8) * STRIDE;
 #pragma unroll
             for (int c = 0; c < HD / 32; c++) {
                 load_kv<2>(&w[h][c * 2], k + c * 32 + t * 8);
-                d[h][c] = kv.k_scale[(row + g + h * 8) * (HD / 32) + c];
+                d[h][c] = kv.k_scale[(row + g + h * 8) * (STRIDE / 32) + c];
             }
         }
     }
@@ -156,14 +158,14 @@ static __device__ __forceinline__ void add_values(float* o, unsigned v0, unsigne
     mma_f16_k16(o, __byte_perm(v0, v1, 0x5410), __byte_perm(v0, v1, 0x7632), __byte_perm(v2, v3, 0x5410), __byte_perm(v2, v3, 0x7632), p0, p1);
 }
 
-template <int HD> struct ValueFragment<HD, false> {
+template <int HD, int STRIDE> struct ValueFragment<HD, false, STRIDE> {
     unsigned w[4][HD / 16];
 
     __device__ __forceinline__ void load(const KvPlanes& kv, size_t row, unsigned lane) {
         unsigned g = lane >> 2, t = lane & 3u;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            const unsigned short* v = (const unsigned short*)kv.v + (row + value_token(i, t)) * HD;
+            const unsigned short* v = (const unsigned short*)kv.v + (row + value_token(i, t)) * STRIDE;
 #pragma unroll
             for (int c = 0; c < HD / 64; c++) load_kv<4>(&w[i][c * 4], v + c * 64 + g * 8);
             if constexpr (HD % 64 >= 32) load_kv<2>(&w[i][HD / 64 * 4], v + HD / 64 * 64 + g * 4);
@@ -188,7 +190,7 @@ template <int HD> struct ValueFragment<HD, false> {
     }
 };
 
-template <int HD> struct ValueFragment<HD, true> {
+template <int HD, int STRIDE> struct ValueFragment<HD, true, STRIDE> {
     static constexpr int CHUNKS = (HD + 63) / 64;
     unsigned w[4][HD / 32];
     unsigned short d[4][CHUNKS];
@@ -198,8 +200,8 @@ template <int HD> struct ValueFragment<HD, true> {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             size_t at = row + value_token(i, t);
-            const signed char* v = (const signed char*)kv.v + at * HD;
-            const unsigned short* scales = kv.v_scale + at * (HD / 32);
+            const signed char* v = (const signed char*)kv.v + at * STRIDE;
+            const unsigned short* scales = kv.v_scale + at * (STRIDE / 32);
 #pragma unroll
             for (int c = 0; c < HD / 64; c++) {
                 load_kv<2>(&w[i][c * 2], v + c * 64 + g * 8);

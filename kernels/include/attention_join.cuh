@@ -8,16 +8,17 @@
 // Splits of a cluster at most.
 static constexpr unsigned MAX_CLUSTER = 8;
 
-// The warps' sums in shared memory. Two more floats a row spread the heads over the banks.
-template <int HD> struct SplitShared {
-    float o[SPLIT_WARPS][TILE_HEADS][HD + 2];
-    float m[SPLIT_WARPS][TILE_HEADS];
-    float l[SPLIT_WARPS][TILE_HEADS];
+// The sums of PARTS warps that walk different keys, in shared memory. Two more floats a row spread the heads over the banks.
+template <int HD, int PARTS = SPLIT_WARPS> struct SplitShared {
+    float o[PARTS][TILE_HEADS][HD + 2];
+    float m[PARTS][TILE_HEADS];
+    float l[PARTS][TILE_HEADS];
     float2 stats[MAX_SPLITS][TILE_HEADS];  // m and l: of all splits, or in a cluster of this one, in stats[0]
     unsigned last;
 };
 
-template <int HD> static __device__ __forceinline__ void share_sums(SplitShared<HD>& shared, SplitSums<HD>& sums, unsigned num_heads, unsigned warp, unsigned lane) {
+// A warp's sums, columns `first` .. first + HD, as those of part `part`.
+template <int HD, class S> static __device__ __forceinline__ void share_sums(S& shared, SplitSums<HD>& sums, unsigned num_heads, unsigned part, unsigned first, unsigned lane) {
     unsigned g = lane >> 2, t = lane & 3u;
 #pragma unroll
     for (int i = 4; i < 32; i <<= 1) {
@@ -27,10 +28,10 @@ template <int HD> static __device__ __forceinline__ void share_sums(SplitShared<
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         unsigned head = 2 * t + h;
-        if (g == 0) shared.m[warp][head] = sums.m[h], shared.l[warp][head] = sums.l[h];
+        if (g == 0 && first == 0) shared.m[part][head] = sums.m[h], shared.l[part][head] = sums.l[h];
         if (head < num_heads) {
 #pragma unroll
-            for (int i = 0; i < HD / 16; i++) *(float2*)&shared.o[warp][head][value_dim<HD>(i, g)] = make_float2(sums.o[i][h], sums.o[i][h + 2]);
+            for (int i = 0; i < HD / 16; i++) *(float2*)&shared.o[part][head][first + value_dim<HD>(i, g)] = make_float2(sums.o[i][h], sums.o[i][h + 2]);
         }
     }
     __syncthreads();
@@ -49,12 +50,12 @@ struct Joined {
 };
 
 // Every thread works out the warps' weights by itself: no barrier, and no thread waits for another.
-template <int HD> static __device__ __forceinline__ Joined join_warps(const SplitShared<HD>& shared, unsigned head, unsigned dim) {
+template <int HD, int PARTS> static __device__ __forceinline__ Joined join_warps(const SplitShared<HD, PARTS>& shared, unsigned head, unsigned dim) {
     Joined j = {make_float4(0.0f, 0.0f, 0.0f, 0.0f), MINUS_INFINITY, 0.0f};
 #pragma unroll
-    for (unsigned i = 0; i < SPLIT_WARPS; i++) j.m = fmaxf(j.m, shared.m[i][head]);
+    for (unsigned i = 0; i < PARTS; i++) j.m = fmaxf(j.m, shared.m[i][head]);
 #pragma unroll
-    for (unsigned i = 0; i < SPLIT_WARPS; i++) {
+    for (unsigned i = 0; i < PARTS; i++) {
         // A warp without blocks has zeros, times a weight of 0.
         float weight = exp2_fast((shared.m[i][head] - j.m) * LOG2E);
         const float2* from = (const float2*)&shared.o[i][head][dim];
@@ -102,7 +103,7 @@ static __device__ __forceinline__ float4 join_cluster_at(const void* stat, const
 
 // The splits' sums lie in o[0] of their blocks of threads; each of these joins every `active`th piece of 32 results. Blocks
 // without work have left, the barriers do not wait for them.
-template <int HD> static __device__ __forceinline__ void join_cluster(const DecodeArgs& args, const SplitWork& work, SplitShared<HD>& shared) {
+template <int HD, int PARTS> static __device__ __forceinline__ void join_cluster(const DecodeArgs& args, const SplitWork& work, SplitShared<HD, PARTS>& shared) {
     __syncwarp();
     cluster_arrive();
     cluster_wait();
@@ -133,7 +134,7 @@ static __device__ __forceinline__ float2 load_stat(const float2* p) {
 }
 
 // Joins the splits' parts, which begin with part number `part`.
-template <int HD> static __device__ __forceinline__ void join_splits(const DecodeArgs& args, const SplitWork& work, SplitShared<HD>& shared, size_t part) {
+template <int HD, int PARTS> static __device__ __forceinline__ void join_splits(const DecodeArgs& args, const SplitWork& work, SplitShared<HD, PARTS>& shared, size_t part) {
     for (unsigned i = threadIdx.x; i < work.active * TILE_HEADS; i += SPLIT_WARPS * 32) {
         (&shared.stats[0][0])[i] = load_stat(args.stats + part * TILE_HEADS + i);
     }
@@ -158,7 +159,7 @@ template <int HD> static __device__ __forceinline__ void join_splits(const Decod
 }
 
 // Whether this block of threads is the last of its sequence's to have written its part.
-template <int HD> static __device__ __forceinline__ bool arrives_last(const DecodeArgs& args, const SplitWork& work, SplitShared<HD>& shared, size_t tile) {
+template <int HD, int PARTS> static __device__ __forceinline__ bool arrives_last(const DecodeArgs& args, const SplitWork& work, SplitShared<HD, PARTS>& shared, size_t tile) {
     // What this block wrote is visible before it counts itself; whoever counts last sees all.
     __threadfence();
     __syncthreads();
@@ -170,7 +171,7 @@ template <int HD> static __device__ __forceinline__ bool arrives_last(const Deco
 }
 
 // From the warps' sums to results.
-template <int HD> static __device__ __forceinline__ void join_parts(const DecodeArgs& args, const SplitWork& work, SplitShared<HD>& shared) {
+template <int HD, int PARTS> static __device__ __forceinline__ void join_parts(const DecodeArgs& args, const SplitWork& work, SplitShared<HD, PARTS>& shared) {
     size_t tile = (size_t)blockIdx.y * gridDim.x + blockIdx.x, part = tile * args.splits;
     bool alone = work.active == 1;
     unsigned num_values = work.num_heads * HD;

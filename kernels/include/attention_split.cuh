@@ -50,7 +50,11 @@ struct SplitWork {
         // Asked for at once, not one after the other.
         token = args.a.cu_seqlens[seq];
         table = args.a.block_tables + args.a.table_starts[seq];
-        if (end_token == 0) return false;
+        return end_token != 0 && divide(args);
+    }
+
+    // The same when `end_token` is known: which heads, and which part of the keys.
+    __device__ __forceinline__ bool divide(const DecodeArgs& args) {
         unsigned group = args.a.num_heads / args.a.num_kv_heads, tiles = (group + TILE_HEADS - 1) / TILE_HEADS;
         kv_head = blockIdx.x / tiles;
         unsigned first = blockIdx.x % tiles * TILE_HEADS;
@@ -183,7 +187,7 @@ static __device__ __forceinline__ void walk_blocks(const DecodeArgs& args, const
     }
     QueryFragment<HD> query;
     if (!QueryFragment<HD>::SHARED || warp == 0) {
-        query.load(a.q + ((size_t)work.token * a.num_heads + work.first_head) * HD, work.num_heads, lane);
+        query.load(a.q + ((size_t)work.token * a.num_heads + work.first_head) * HD, HD, work.num_heads, lane);
     }
     if (QueryFragment<HD>::SHARED) {
         if (warp == 0) query.store(shared_query, lane);

@@ -254,7 +254,7 @@ fn decode_serves_every_group_and_head_size() {
 #[test]
 fn decode_reads_q8_0() {
     let Some(gpu) = gpu() else { return };
-    for head_dim in [32, 64, 96, 128, 256] {
+    for head_dim in [32, 64, 96, 128, 256, 512] {
         let paged = Paged::new(gpu, (2, head_dim), KvType::Q8_0, &LENS);
         for size in [1, 4, 7] {
             Step::new(gpu, &paged, group(size), &[1; LENS.len()]).check(Seqs::All);
@@ -265,7 +265,14 @@ fn decode_reads_q8_0() {
 #[test]
 fn decode_sees_windows_and_caps_scores() {
     let Some(gpu) = gpu() else { return };
-    for (head_dim, kv_type) in [(16, KvType::F16), (64, KvType::F16), (256, KvType::F16), (128, KvType::Q8_0)] {
+    for (head_dim, kv_type) in [
+        (16, KvType::F16),
+        (64, KvType::F16),
+        (256, KvType::F16),
+        (512, KvType::F16),
+        (128, KvType::Q8_0),
+        (512, KvType::Q8_0),
+    ] {
         let paged = Paged::new(gpu, (1, head_dim), kv_type, &LENS);
         for window in [1, 5, 16, 17, 100, 512, 5000] {
             let mask = Mask::Sliding { window };
@@ -291,9 +298,13 @@ fn large_batches_join_splits_in_memory() {
     let Some(gpu) = gpu() else { return };
     // More sequences than clusters find room for; some are much longer than the others.
     let lens: Vec<usize> = (0..75).map(|i| if i % 25 == 3 { 3000 + i } else { 1 + i * 7 % 300 }).collect();
-    for (head_dim, kv_type, size) in
-        [(64, KvType::F16, 4), (128, KvType::F16, 5), (128, KvType::Q8_0, 4), (256, KvType::F16, 2)]
-    {
+    for (head_dim, kv_type, size) in [
+        (64, KvType::F16, 4),
+        (128, KvType::F16, 5),
+        (128, KvType::Q8_0, 4),
+        (256, KvType::F16, 2),
+        (512, KvType::F16, 9),
+    ] {
         let paged = Paged::new(gpu, (2, head_dim), kv_type, &lens);
         Step::new(gpu, &paged, group(size), &[1; 75]).check(Seqs::All);
     }
@@ -302,7 +313,7 @@ fn large_batches_join_splits_in_memory() {
 #[test]
 fn padding_is_left_alone() {
     let Some(gpu) = gpu() else { return };
-    for head_dim in [20, 64] {
+    for head_dim in [20, 64, 512] {
         let paged = Paged::new(gpu, (2, head_dim), KvType::F16, &[40, 16, 600, 33]);
         for (counts, seqs) in [([1; 4], Seqs::All), ([1; 4], Seqs::Planned), ([5, 7, 1, 33], Seqs::Planned)] {
             let mut step = Step::new(gpu, &paged, group(2), &counts);
@@ -353,7 +364,7 @@ fn chunks_and_decodes_mix() {
 fn chunks_read_q8_0() {
     let Some(gpu) = gpu() else { return };
     let (lens, counts) = chunks();
-    for head_dim in [32, 64, 96, 128, 256] {
+    for head_dim in [32, 64, 96, 128, 256, 512] {
         let paged = Paged::new(gpu, (1, head_dim), KvType::Q8_0, &lens);
         Step::new(gpu, &paged, group(3), &counts).check(Seqs::Planned);
     }
@@ -363,7 +374,14 @@ fn chunks_read_q8_0() {
 fn chunks_see_windows_and_cap_scores() {
     let Some(gpu) = gpu() else { return };
     let (lens, counts) = chunks();
-    for (head_dim, kv_type) in [(8, KvType::F16), (64, KvType::F16), (256, KvType::F16), (128, KvType::Q8_0)] {
+    for (head_dim, kv_type) in [
+        (8, KvType::F16),
+        (64, KvType::F16),
+        (256, KvType::F16),
+        (512, KvType::F16),
+        (128, KvType::Q8_0),
+        (512, KvType::Q8_0),
+    ] {
         let paged = Paged::new(gpu, (1, head_dim), kv_type, &lens);
         for window in [1, 5, 16, 17, 100] {
             let mask = Mask::Sliding { window };
@@ -405,7 +423,7 @@ fn sinks_take_part_in_every_softmax() {
 fn chunked_masks_begin_at_multiples() {
     let Some(gpu) = gpu() else { return };
     let (lens, counts) = chunks();
-    for (head_dim, kv_type) in [(8, KvType::F16), (64, KvType::F16), (128, KvType::Q8_0)] {
+    for (head_dim, kv_type) in [(8, KvType::F16), (64, KvType::F16), (512, KvType::F16), (128, KvType::Q8_0)] {
         for chunk in [1, 5, 16, 40, 512] {
             let variant = Variant { mask: Mask::Chunked { chunk }, ..group(4) };
             let paged = Paged::new(gpu, (1, head_dim), kv_type, &lens);
@@ -428,6 +446,7 @@ fn all_tokens_see_each_other() {
         (96, KvType::F16, 2),
         (128, KvType::F16, 4),
         (256, KvType::F16, 1),
+        (512, KvType::F16, 2),
         (16, KvType::F16, 1),
         (32, KvType::F16, 2),
         (64, KvType::Q8_0, 1),
@@ -445,7 +464,7 @@ fn all_tokens_see_each_other() {
 fn every_other_even_head_size_is_right() {
     let Some(gpu) = gpu() else { return };
     let (lens, counts) = chunks();
-    for head_dim in [2, 8, 16, 20, 32, 50, 160, 250, 512] {
+    for head_dim in [2, 8, 16, 20, 32, 50, 160, 250, 320, 512] {
         let paged = Paged::new(gpu, (2, head_dim), KvType::F16, &lens);
         Step::new(gpu, &paged, group(3), &counts).check(Seqs::Planned);
         let paged = Paged::new(gpu, (2, head_dim), KvType::F16, &LENS);
@@ -463,6 +482,7 @@ fn results_leave_as_inputs_of_the_next_matrix() {
         (96, 1, Wanted::Both),
         (128, 2, Wanted::Both),
         (256, 1, Wanted::Int8),
+        (512, 1, Wanted::Both),
         (80, 1, Wanted::Half),
         (8, 2, Wanted::Half),
     ] {

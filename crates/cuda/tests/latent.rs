@@ -7,7 +7,8 @@ use cuda::{
     kv_cache::{KvCache, KvLayout},
     ops::{
         attention::{
-            Attention, AttentionInputs, AttentionMeta, AttentionWorkspace, DecodeSeqs, HeadShape, PrefillTile,
+            Attention, AttentionInputs, AttentionMeta, AttentionPlan, AttentionWorkspace, DecodeSeqs, HeadShape,
+            PrefillTile, tile_tokens,
         },
         rope::{RopeLatent, RopeLatentInputs},
     },
@@ -121,36 +122,55 @@ fn check(gpu: &Gpu, sizes: Sizes, style: RopeStyle, kv_type: KvType) {
     assert_close(&what, &found, &all_queries, 1e-6, 1.0 / 2000.0);
     let mut keys: Vec<f32> = all_keys.iter().map(|x| *x as f32).collect();
     round(&mut keys, kv_type);
-    let gathered = gather(gpu, &attention, &cache, (queries, tokens));
+    let gathered = gather(gpu, &attention, &cache, (queries, tokens, tokens));
+    // Aligned as a step's are.
+    let bits = gpu.device.download(queries).expect("a copy");
+    let (_alone, alone) = upload(gpu, &bits[(tokens - 1) * num_heads * sizes.key()..]);
+    let last = gather(gpu, &attention, &cache, (alone, 1, tokens));
     let queries = narrowed(&all_queries);
+    let expected = attended(sizes, &queries, &keys);
+    // Where a value lies between two f16 (or steps of q8_0) the device may have taken the other one.
+    let atol = if kv_type == KvType::F16 { 4e-3 } else { 3e-2 };
+    assert_close(&what, &gathered, &expected, atol, 0.0);
+    assert_close(&format!("{what}, decoded"), &last, &expected[expected.len() - last.len()..], atol, 0.0);
+}
+
+/// What the queries of a prompt gather from its keys.
+fn attended(sizes: Sizes, queries: &[f32], keys: &[f32]) -> Vec<f64> {
     let mut expected = Vec::new();
-    for token in 0..tokens {
-        for query in queries[token * num_heads * sizes.key()..].chunks(sizes.key()).take(num_heads) {
+    for (token, queries) in queries.chunks(sizes.num_heads * sizes.key()).enumerate() {
+        for query in queries.chunks(sizes.key()) {
             let dot = |key: &[f32]| key.iter().zip(query).map(|(k, q)| f64::from(*k) * f64::from(*q)).sum::<f64>();
             let seen = || keys.chunks(sizes.key()).take(token + 1);
             let weights: Vec<f64> = seen().map(|key| dot(key).exp()).collect();
             let sum: f64 = weights.iter().sum();
             expected.extend(
-                (0..kv_rank)
+                (0..sizes.kv_rank)
                     .map(|i| seen().zip(&weights).map(|(key, weight)| weight / sum * f64::from(key[i])).sum::<f64>()),
             );
         }
     }
-    // Where a value lies between two f16 (or steps of q8_0) the device may have taken the other one.
-    let atol = if kv_type == KvType::F16 { 4e-3 } else { 3e-2 };
-    assert_close(&what, &gathered, &expected, atol, 0.0);
+    expected
 }
 
-/// What attention gathers for one sequence of a prompt.
-fn gather(gpu: &Gpu, attention: &model::Attention, cache: &KvCache, (queries, tokens): (Span<u16>, usize)) -> Vec<f32> {
+/// What attention gathers for the last tokens of one sequence of so many.
+fn gather(
+    gpu: &Gpu,
+    attention: &model::Attention,
+    cache: &KvCache,
+    (queries, tokens, len): (Span<u16>, usize, usize),
+) -> Vec<f32> {
     let shape = HeadShape::of(attention);
-    let (_lens, seq_lens) = upload(gpu, &[tokens as u32]);
+    let mut plan = AttentionPlan::default();
+    plan.fill(&[0, tokens as u32], &[len as u32], tile_tokens(shape.group_size()));
+    let (_lens, seq_lens) = upload(gpu, &[len as u32]);
     let (_starts, cu_seqlens) = upload(gpu, &[0, tokens as u32]);
     let (_table_starts, table_starts) = upload(gpu, &[0_u32]);
     let (_tables, block_tables) = upload(gpu, &TABLE);
-    let (_tiles, tiles): (_, Span<PrefillTile>) = upload(gpu, &[]);
+    let (_tiles, tiles): (_, Span<PrefillTile>) = upload(gpu, &plan.tiles);
+    let (_decode, listed) = upload(gpu, &plan.decode_seqs);
     let (_rows, rows) = poisoned::<f32>(gpu, tokens * shape.num_heads * shape.value_dim);
-    let (num_tokens, decode) = (tokens, DecodeSeqs::All);
+    let (num_tokens, decode) = (tokens, DecodeSeqs::Listed(listed));
     let meta = AttentionMeta { seq_lens, cu_seqlens, table_starts, block_tables, num_tokens, decode, tiles };
     let cache = cache.layer(LAYER);
     let inputs = AttentionInputs { attention, queries, cache, meta, sinks: None, rows: Some(rows), out: None };

@@ -34,6 +34,7 @@ pub const SOURCES: &[Source] = table!(Source in "kernels":
     "attention.cu"
     "attention_decode.cu"
     "attention_prefill.cu"
+    "attention_wide.cu"
     "gated_act.cu"
     "input_sums.cu"
     "matmul_init.cu"

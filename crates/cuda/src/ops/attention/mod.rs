@@ -1,7 +1,7 @@
 //! Attention over the paged cache: causal or of all tokens, grouped heads, with an optional window, softcap and sinks.
 //!
 //! Sequences with one query token go through the decode kernel, tiles of the others through the prefill kernel; a step
-//! may hold both ([`AttentionPlan`]). Head sizes without kernels of their own take one slow kernel for all tokens.
+//! may hold both ([`AttentionPlan`]). Wide heads have one kernel for both, head sizes without kernels of their own a slow one.
 
 mod plan;
 mod split;
@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub use plan::{AttentionPlan, PrefillTile, tile_tokens};
+use split::Splits;
 pub use split::{AttentionWorkspace, HeadShape};
 
 const OP: &str = "attention";
@@ -49,6 +50,8 @@ enum Kernels {
         decode: Kernel,
         prefill: Kernel,
     },
+    /// For wide heads: tokens one by one, alone in their sequences or not.
+    Wide(Kernel),
     /// For head sizes without their own.
     Any(Kernel),
 }
@@ -79,6 +82,23 @@ pub enum DecodeSeqs {
     All,
     /// [`AttentionPlan::decode_seqs`]; `u32::MAX` is padding.
     Listed(Span<u32>),
+}
+
+impl DecodeSeqs {
+    fn len(self, meta: &AttentionMeta) -> usize {
+        match self {
+            Self::All => meta.seq_lens.len(),
+            Self::Listed(seqs) => seqs.len(),
+        }
+    }
+
+    /// The list, null for all.
+    fn listed(self) -> DevicePtr {
+        match self {
+            Self::All => DevicePtr::NULL,
+            Self::Listed(seqs) => seqs.ptr(),
+        }
+    }
 }
 
 /// What a launch works on.
@@ -137,6 +157,14 @@ struct DecodeArgs {
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+struct WideArgs {
+    d: DecodeArgs,
+    tiles: DevicePtr,
+    tile_tokens: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 struct PrefillArgs {
     a: Args,
     tiles: DevicePtr,
@@ -151,6 +179,8 @@ struct AnyArgs {
 
 // SAFETY: DecodeArgs of kernels/include/attention_split.cuh.
 unsafe impl KernelArgs for DecodeArgs {}
+// SAFETY: WideArgs of kernels/attention_wide.cu.
+unsafe impl KernelArgs for WideArgs {}
 // SAFETY: PrefillArgs of kernels/attention_prefill.cu.
 unsafe impl KernelArgs for PrefillArgs {}
 // SAFETY: AnyArgs of kernels/attention.cu.
@@ -168,6 +198,7 @@ impl Attention {
             return Err(CudaError::Unsupported(format!("{heads} query heads over {kv_heads} KV heads")));
         }
         let kernels = match kernel_names(shape.head_dim, kv_type) {
+            _ if let Some(wide) = wide_kernel(shape, kv_type) => Kernels::Wide(gpu.kernels.get(wide)?),
             _ if shape.is_latent() => Kernels::Any(gpu.kernels.get("attention_latent")?),
             Some([decode, prefill]) => {
                 let (decode, prefill) = (gpu.kernels.get(decode)?, gpu.kernels.get(prefill)?);
@@ -201,6 +232,10 @@ impl Attention {
         let (args, meta) = (inputs.args(), &inputs.meta);
         match &self.kernels {
             Kernels::Any(kernel) => self.run_any(device, kernel, args, meta),
+            Kernels::Wide(kernel) => {
+                self.run_wide_tiles(device, kernel, args, meta.tiles)?;
+                self.run_wide(device, kernel, workspace, (args, meta))
+            }
             Kernels::Tiled { decode, prefill } => {
                 self.run_prefill(device, prefill, args, meta.tiles)?;
                 self.run_decode(device, decode, workspace, (args, meta))
@@ -215,24 +250,73 @@ impl Attention {
         workspace: &AttentionWorkspace,
         (a, meta): (Args, &AttentionMeta),
     ) -> Result<(), CudaError> {
-        let (num_seqs, seqs) = match meta.decode {
-            DecodeSeqs::All => (meta.seq_lens.len(), DevicePtr::NULL),
-            DecodeSeqs::Listed(seqs) => (seqs.len(), seqs.ptr()),
-        };
-        if num_seqs == 0 {
-            return Ok(());
-        }
-        let num_sms = device.info().num_sms as usize;
-        let parts = workspace.parts(self.shape, num_sms, num_seqs)?;
+        let num_seqs = meta.decode.len(meta);
         let clusters = if device.overlaps_launches() {
-            self.shape.clusters(num_sms, num_seqs, (a.window != 0).then_some(a.window as usize))
+            let window = (a.window != 0).then_some(a.window as usize);
+            self.shape.clusters(device.info().num_sms as usize, num_seqs, window)
         } else {
             None
         };
+        let Some((args, grid)) = self.split(device, workspace, (a, meta), clusters)? else { return Ok(()) };
+        let cluster = if args.clustered != 0 { args.splits } else { 1 };
+        // SAFETY: checked by `run`; the workspace has room for the splits; what metadata says lies within the step and
+        // the cache by the step's contract.
+        unsafe { kernel.launch_clustered(device, Launch { grid, block: BLOCK, shared_bytes: 0 }, cluster, &args) }
+    }
+
+    fn run_wide(
+        &self,
+        device: &Device,
+        kernel: &Kernel,
+        workspace: &AttentionWorkspace,
+        step: (Args, &AttentionMeta),
+    ) -> Result<(), CudaError> {
+        let Some((d, grid)) = self.split(device, workspace, step, None)? else { return Ok(()) };
+        let args = WideArgs { d, tiles: DevicePtr::NULL, tile_tokens: 0 };
+        // SAFETY: as above.
+        unsafe { kernel.launch(device, Launch { grid, block: BLOCK, shared_bytes: 0 }, &args) }
+    }
+
+    /// Tokens of sequences that have several fill the device by themselves, without splits.
+    fn run_wide_tiles(
+        &self,
+        device: &Device,
+        kernel: &Kernel,
+        a: Args,
+        tiles: Span<PrefillTile>,
+    ) -> Result<(), CudaError> {
+        let tile_tokens = tile_tokens(self.shape.group_size());
+        for first in (0..tiles.len()).step_by(MAX_GRID_Y / tile_tokens) {
+            let tiles = tiles.slice(first..tiles.len().min(first + MAX_GRID_Y / tile_tokens));
+            let null = DevicePtr::NULL;
+            let (splits, min_blocks, clustered) = (1, 1, 0);
+            let d =
+                DecodeArgs { a, seqs: null, partial: null, stats: null, arrivals: null, splits, min_blocks, clustered };
+            let args = WideArgs { d, tiles: tiles.ptr(), tile_tokens: tile_tokens as u32 };
+            let grid = [self.shape.decode_tiles() as u32, (tiles.len() * tile_tokens) as u32, 1];
+            // SAFETY: as above; one split needs no workspace.
+            unsafe { kernel.launch(device, Launch { grid, block: BLOCK, shared_bytes: 0 }, &args)? }
+        }
+        Ok(())
+    }
+
+    /// The arguments and the grid for the sequences with one query token, if there are any.
+    fn split(
+        &self,
+        device: &Device,
+        workspace: &AttentionWorkspace,
+        (a, meta): (Args, &AttentionMeta),
+        clusters: Option<Splits>,
+    ) -> Result<Option<(DecodeArgs, [u32; 3])>, CudaError> {
+        let (num_sms, num_seqs) = (device.info().num_sms as usize, meta.decode.len(meta));
+        if num_seqs == 0 {
+            return Ok(None);
+        }
+        let parts = workspace.parts(self.shape, num_sms, num_seqs)?;
         let splits = clusters.unwrap_or_else(|| self.shape.splits(num_sms, num_seqs));
         let args = DecodeArgs {
             a,
-            seqs,
+            seqs: meta.decode.listed(),
             partial: parts.partial,
             stats: parts.stats,
             arrivals: parts.arrivals,
@@ -240,11 +324,7 @@ impl Attention {
             min_blocks: splits.min_blocks as u32,
             clustered: u32::from(splits.clustered),
         };
-        let cluster = if splits.clustered { args.splits } else { 1 };
-        let grid = [self.shape.decode_tiles() as u32, num_seqs as u32, splits.splits as u32];
-        // SAFETY: checked by `run`; the workspace has room for the splits; what metadata says lies within the step and
-        // the cache by the step's contract.
-        unsafe { kernel.launch_clustered(device, Launch { grid, block: BLOCK, shared_bytes: 0 }, cluster, &args) }
+        Ok(Some((args, [self.shape.decode_tiles() as u32, num_seqs as u32, splits.splits as u32])))
     }
 
     fn run_prefill(
@@ -324,10 +404,7 @@ impl Attention {
         if bounds != num_seqs + 1 || starts != num_seqs {
             return refuse(format!("{num_seqs} sequences, {bounds} bounds, {starts} starts of tables"));
         }
-        let num_decoded = match meta.decode {
-            DecodeSeqs::All => num_seqs,
-            DecodeSeqs::Listed(seqs) => seqs.len(),
-        };
+        let num_decoded = meta.decode.len(meta);
         let largest = num_decoded.max(meta.tiles.len()).max(meta.num_tokens);
         if largest <= MAX_GRID_Y { Ok(()) } else { refuse(format!("a step of {largest} rows; at most {MAX_GRID_Y}")) }
     }
@@ -397,6 +474,16 @@ fn kernel_names(head_dim: usize, kv_type: KvType) -> Option<[&'static str; 2]> {
     })
 }
 
+/// The kernel for heads that fill no warp's registers.
+fn wide_kernel(shape: HeadShape, kv_type: KvType) -> Option<&'static str> {
+    match (kv_type, shape.head_dim, shape.value_dim) {
+        (KvType::F16, 512, 512) => Some("attention_wide_f16_512"),
+        (KvType::Q8_0, 512, 512) => Some("attention_wide_q8_512"),
+        (KvType::F16, 576, 512) => Some("attention_latent_f16_576"),
+        _ => None,
+    }
+}
+
 /// `PrefillShape::TWO_STAGES` of the kernels.
 fn two_stages(device: &Device, kv_type: KvType) -> bool {
     device.arch().number() >= 80 && kv_type == KvType::F16
@@ -417,12 +504,13 @@ fn refuse<T>(message: String) -> Result<T, CudaError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AnyArgs, Args, DecodeArgs, PrefillArgs, prefill_shared_bytes};
+    use super::{AnyArgs, Args, DecodeArgs, PrefillArgs, WideArgs, prefill_shared_bytes};
 
     #[test]
     fn structs_are_laid_out_as_in_the_kernels() {
         assert_eq!(size_of::<Args>(), 8 + 32 + 6 * 8 + 48 + 8 * 4);
         assert_eq!(size_of::<DecodeArgs>(), size_of::<Args>() + 4 * 8 + 16);
+        assert_eq!(size_of::<WideArgs>(), size_of::<DecodeArgs>() + 16);
         assert_eq!((size_of::<PrefillArgs>(), size_of::<AnyArgs>()), (size_of::<Args>() + 8, size_of::<Args>() + 8));
     }
 

@@ -90,13 +90,10 @@ impl HeadShape {
         (short || tiles * splits >= MIN_CLUSTERED).then_some(Splits { splits, min_blocks: MIN_BLOCKS, clustered: true })
     }
 
-    /// f32 numbers of the splits' sums and statistics; latents have no splits.
+    /// f32 numbers of the splits' sums and statistics.
     fn partial_len(self, num_sms: usize, num_seqs: usize) -> usize {
-        if self.is_latent() {
-            return 0;
-        }
         let parts = self.decode_tiles() * num_seqs * self.splits(num_sms, num_seqs).splits;
-        parts * TILE_HEADS * (self.head_dim + 2)
+        parts * TILE_HEADS * (self.value_dim + 2)
     }
 }
 
@@ -165,7 +162,7 @@ impl AttentionWorkspace {
             );
             return Err(CudaError::shape("attention", message));
         }
-        let stats = needed / (shape.head_dim + 2) * 2;
+        let stats = needed / (shape.value_dim + 2) * 2;
         let at = |words: usize| self.buffer.ptr().offset(4 * words);
         Ok(PartialPtrs { arrivals: at(0), partial: at(arrivals), stats: at(arrivals + needed - stats) })
     }
