@@ -46,7 +46,7 @@ fn case(bench: &Bench, spec: &Moe, (name, tokens): (&str, usize), matrices: [&Ma
     let room = |words: usize| Buffer::new(device, 4 * words, "bench");
     let (experts, weights, order) = (room(pairs)?, room(pairs)?, room(pairs)?);
     let tiles = room(4 * max_tiles(pairs, spec.num_experts))?;
-    let grouping = Grouping::of(pairs, spec.num_experts);
+    let grouping = Grouping::of(tokens, spec.num_used, spec.num_experts);
     let routes =
         Routes { experts: experts.all(), weights: weights.all(), order: order.all(), tiles: tiles.all(), grouping };
     // Logits that spread the tokens over the experts.

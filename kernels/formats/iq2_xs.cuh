@@ -52,8 +52,10 @@ static __device__ const unsigned GRID_IQ2_XS[512] = {
 };
 
 struct GridIQ2_XS {
+    static constexpr unsigned LEN = 512;
     static constexpr unsigned VALUES = 0x002b1908u;
     static __device__ __forceinline__ const unsigned* grid() { return GRID_IQ2_XS; }
+    static __device__ __forceinline__ unsigned shared(unsigned i) { return GRID_IQ2_XS[i]; }
 };
 struct SourceIQ2_XS {
     static constexpr unsigned LEN = 256, BYTES = 74;

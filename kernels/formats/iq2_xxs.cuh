@@ -31,8 +31,10 @@ static __device__ const unsigned GRID_IQ2_XXS[256] = {
 };
 
 struct GridIQ2_XXS {
+    static constexpr unsigned LEN = 256;
     static constexpr unsigned VALUES = 0x002b1908u;
     static __device__ __forceinline__ const unsigned* grid() { return GRID_IQ2_XXS; }
+    static __device__ __forceinline__ unsigned shared(unsigned i) { return GRID_IQ2_XXS[i]; }
 };
 struct SourceIQ2_XXS {
     static constexpr unsigned LEN = 256, BYTES = 66;

@@ -41,8 +41,10 @@ static __device__ const unsigned short GRID_IQ3_S[512] = {
 };
 
 struct GridIQ3_S {
+    static constexpr unsigned LEN = 512;
     static constexpr unsigned VALUES = 0x07050301u, MORE_VALUES = 0x0f0d0b09u;
     static __device__ __forceinline__ const unsigned short* grid() { return GRID_IQ3_S; }
+    static __device__ __forceinline__ unsigned shared(unsigned i) { return __byte_perm(VALUES, MORE_VALUES, GRID_IQ3_S[i]); }
 };
 struct SourceIQ3_S {
     static constexpr unsigned LEN = 256, BYTES = 110;

@@ -25,8 +25,10 @@ static __device__ const unsigned short GRID_IQ3_XXS[256] = {
 };
 
 struct GridIQ3_XXS {
+    static constexpr unsigned LEN = 256;
     static constexpr unsigned VALUES = 0x1c140c04u, MORE_VALUES = 0x3e342c24u;
     static __device__ __forceinline__ const unsigned short* grid() { return GRID_IQ3_XXS; }
+    static __device__ __forceinline__ unsigned shared(unsigned i) { return __byte_perm(VALUES, MORE_VALUES, GRID_IQ3_XXS[i]); }
 };
 struct SourceIQ3_XXS {
     static constexpr unsigned LEN = 256, BYTES = 98;

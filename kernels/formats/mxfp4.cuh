@@ -7,6 +7,6 @@ struct SourceMXFP4 {
     static __device__ unsigned quant(const unsigned char* row, unsigned b, unsigned e) { return (row[b * BYTES + 1 + (e & 15u)] >> ((e >> 4) * 4)) & 15u; }
     static __device__ unsigned scale(const unsigned char* row, unsigned b) { return row[b * BYTES]; }
 };
-template <int CHUNKS> struct MXFP4 : Format<CHUNKS, Choice<DoubledE2M1>, ExponentScales, SourceMXFP4> {
+template <int CHUNKS> struct MXFP4 : Format<CHUNKS, Choice<E2M1>, ExponentScales, SourceMXFP4> {
     static constexpr unsigned ID = 39;
 };

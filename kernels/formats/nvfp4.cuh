@@ -14,6 +14,6 @@ struct SourceNVFP4 {
         return bits == 127u ? 0u : bits;
     }
 };
-template <int CHUNKS> struct NVFP4 : Format<CHUNKS, Choice<DoubledE2M1>, SmallFloatScales, SourceNVFP4> {
+template <int CHUNKS> struct NVFP4 : Format<CHUNKS, Choice<E2M1>, SmallFloatScales, SourceNVFP4> {
     static constexpr unsigned ID = 40;
 };

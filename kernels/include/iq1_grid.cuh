@@ -179,5 +179,7 @@ static __device__ const unsigned GRID_IQ1[2048] = {
 };
 
 struct GridIQ1 {
+    static constexpr unsigned LEN = 2048;
     static __device__ __forceinline__ const unsigned* grid() { return GRID_IQ1; }
+    static __device__ __forceinline__ unsigned shared(unsigned i) { return GRID_IQ1[i]; }
 };

@@ -2,12 +2,6 @@
 // sm_80 and later m16n8k32 / m16n8k16 and cp.async.
 #pragma once
 
-static __device__ __forceinline__ int dot4(int a, int b, int c) {
-    int d;
-    asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
-    return d;
-}
-
 #if __CUDA_ARCH__ < 800
 static __device__ __forceinline__ void mma_m8n8k16(int& d0, int& d1, unsigned a, unsigned b) {
     asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};" : "+r"(d0), "+r"(d1) : "r"(a), "r"(b));

@@ -9,7 +9,7 @@
 // num_warps * 32 threads, at most 4 warps: they share the columns, and their sums meet in a fixed order, whatever pairs share a
 // tile. Bytes moved: the planes of the experts that any pair chose, once for every 8 of its pairs; activations come from L2.
 #pragma once
-#include "quant_dot.cuh"
+#include "quant_gemv.cuh"
 
 constexpr unsigned TILE_PAIRS = 8, MAX_WARPS = 4;
 
@@ -50,11 +50,20 @@ static __device__ __forceinline__ PairTile pair_tile(const MoeMatmulArgs& args, 
     return {args.planes[second], at, (second ? args.rows : 0u) + row, min(args.rows - row, 16u), tile.z, scale != nullptr ? scale[tile.x] : 1.0f, bias};
 }
 
+// What is left of a pair's product with row `row` of the tile.
+static __device__ __forceinline__ void store_pair(const MoeMatmulArgs& args, const PairTile& tile, unsigned pair, unsigned row, float sum) {
+    sum *= tile.scale;
+    if (args.weights != nullptr) sum *= args.weights[pair];
+    if (tile.bias != nullptr) sum += tile.bias[row];
+    args.out[(size_t)pair * args.out_stride + tile.first_row + row] = sum;
+}
+
 // Adds up the lanes and warps and writes every pair's 16 rows.
 static __device__ __forceinline__ void store_pairs(const MoeMatmulArgs& args, const PairTile& tile, const unsigned* pairs, float (*sums)[TILE_PAIRS][16], float (*sum)[2]) {
     unsigned lane = threadIdx.x & 31u, warp = threadIdx.x >> 5, num_warps = blockDim.x >> 5;
 #pragma unroll
     for (unsigned i = 0; i < TILE_PAIRS; i++) {
+        if (i == tile.count) break;
 #pragma unroll
         for (unsigned h = 0; h < 2; h++) {
             float v = sum_row_lanes(sum[i][h]);
@@ -66,27 +75,30 @@ static __device__ __forceinline__ void store_pairs(const MoeMatmulArgs& args, co
         if ((i & 15u) >= tile.num_rows) continue;
         float total = 0.0f;
         for (unsigned w = 0; w < num_warps; w++) total += sums[w][i >> 4][i & 15u];
-        total *= tile.scale;
-        if (args.weights != nullptr) total *= args.weights[pairs[i >> 4]];
-        if (tile.bias != nullptr) total += tile.bias[i & 15u];
-        args.out[(size_t)pairs[i >> 4] * args.out_stride + tile.first_row + (i & 15u)] = total;
+        store_pair(args, tile, pairs[i >> 4], i & 15u, total);
     }
+}
+
+// The activations of an input.
+static __device__ __forceinline__ ActQ8 act_of(const MoeMatmulArgs& args, unsigned input) {
+    size_t blocks = (size_t)input * (args.act.padded >> 5);
+    return {args.act.q + blocks * 32, args.act.d + blocks, args.act.s + blocks, args.act.cols, args.act.padded};
 }
 
 template <class F> struct Int8 {
     typename F::Unit unit;
     static constexpr unsigned CHUNKS = F::CHUNKS;
+    static __device__ __forceinline__ void prepare() { F::Bits::prepare(); }
     __device__ __forceinline__ void load(const QuantPlanes& planes, size_t at, unsigned lane) { load_unit<F>(unit, planes, at, lane); }
     __device__ __forceinline__ void dot(const MoeMatmulArgs& args, unsigned input, unsigned at, unsigned t, float* sum) const {
-        size_t blocks = (size_t)input * (args.act.padded >> 5);
-        ActQ8 x = {args.act.q + blocks * 32, args.act.d + blocks, args.act.s + blocks, args.act.cols, args.act.padded};
-        dot_unit<F>(unit, x, at, t, sum);
+        dot_unit<F>(unit, act_of(args, input), at, t, sum);
     }
 };
 
 struct Halves {
     unsigned w[8][4];
     static constexpr unsigned CHUNKS = 1;
+    static __device__ __forceinline__ void prepare() {}
     __device__ __forceinline__ void load(const QuantPlanes& planes, size_t at, unsigned lane) {
 #pragma unroll
         for (int i = 0; i < 8; i++) load_stream4(w[i], planes.low + at * 4096 + i * 512 + lane * 16);
@@ -112,6 +124,7 @@ struct Halves {
 template <class W> static __device__ __forceinline__ void multiply_pairs(const MoeMatmulArgs& args) {
     __shared__ float sums[MAX_WARPS][TILE_PAIRS][16];
     __shared__ unsigned pairs[TILE_PAIRS];
+    W::prepare();
     grid_launch_dependents();
     grid_wait();
     uint4 listed = args.tiles[blockIdx.y];
@@ -135,6 +148,30 @@ template <class W> static __device__ __forceinline__ void multiply_pairs(const M
     }
     store_pairs(args, tile, pairs, sums, sum);
 }
+
+// Tiles of one pair, as those of a single token are: a matrix-vector product each. At most 8 warps.
+template <class F> static __device__ __forceinline__ void multiply_pair(const MoeMatmulArgs& args) {
+    __shared__ float sums[MAX_GEMV_WARPS][16];
+    F::Bits::prepare();
+    grid_launch_dependents();
+    grid_wait();
+    uint4 listed = args.tiles[blockIdx.y];
+    if (listed.z == 0u) return;
+    unsigned row_tiles = (args.rows + 15u) >> 4, second = blockIdx.x >= row_tiles, units = args.chunks / F::CHUNKS;
+    PairTile tile = pair_tile(args, listed, second, blockIdx.x - (second ? row_tiles : 0u));
+    unsigned pair = args.order[listed.y];
+    ActQ8 x = act_of(args, pair / args.pairs_per_input);
+    float sum[2] = {0.0f, 0.0f};
+    auto work = [&](const typename F::Unit& unit, unsigned at) { dot_unit<F>(unit, x, at, threadIdx.x & 3u, sum); };
+    stream_units<F>(tile.planes, tile.row_tile * units, units, [] {}, work);
+    float total = row_total(sum, sums);
+    if (threadIdx.x < tile.num_rows) store_pair(args, tile, pair, threadIdx.x, total);
+}
+
+#define MOE_GEMV(name, F)                                                                                            \
+    extern "C" __global__ void __launch_bounds__(256) moe_gemv_##name(const __grid_constant__ MoeMatmulArgs args) { \
+        multiply_pair<F>(args);                                                                                      \
+    }
 
 // Room for three blocks is asked for, so that no fewer registers are given out than sums and weights take.
 #define MOE_MATMUL(name, weights)                                                                                    \

@@ -61,11 +61,7 @@ static __device__ __forceinline__ void store_tile(const MoeMatmulArgs& args, con
         for (unsigned i = 0; i < 4; i++) {
             unsigned place = n * 8 + (lane & 3u) * 2 + (i & 1u), row = (lane >> 2) + (i >> 1) * 8;
             if (place >= tile.count || row >= tile.num_rows) continue;
-            unsigned pair = pairs[place];
-            float sum = acc[n][i] * tile.scale;
-            if (args.weights != nullptr) sum *= args.weights[pair];
-            if (tile.bias != nullptr) sum += tile.bias[row];
-            args.out[(size_t)pair * args.out_stride + tile.first_row + row] = sum;
+            store_pair(args, tile, pairs[place], row, acc[n][i]);
         }
     }
 }

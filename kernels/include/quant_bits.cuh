@@ -4,6 +4,8 @@
 //   load    a lane's share of a chunk (counted over all tiles); ROLLING parts load it block by block, over one that is done with
 //   words   the two int8 words of row g+8h and block b (h and b known when compiling), in units of SHRINK
 //   pairs   the same as four f16 pairs (columns 0 1, 2 3, 4 5, 6 7), exact, greater by -MINUS_BASE (an f16 pair; 0: by nothing)
+//   dot     where DOTS: the words' products with two words of int8, for what is done faster without the words; the block's threads call
+//           `prepare` first
 //   store   writes what load reads from a file's row (ChunkSource of quant_repack.cuh)
 // OFFSET is what is still to be taken off the integers. f16 values are made from the integer in the mantissa of a small power of
 // two. Signed parts store q - offset in two's complement in the top bits of a byte, so that words need no subtraction.
@@ -46,7 +48,8 @@ struct BitsPart {
     static constexpr unsigned HIGH = 0, MINUS_BASE = 0;
     static constexpr float SHRINK = 1.0f;
     static constexpr int OFFSET = 0;
-    static constexpr bool ROLLING = false;
+    static constexpr bool ROLLING = false, DOTS = false;
+    static __device__ __forceinline__ void prepare() {}
 };
 
 // Plane of nibbles: [h][lane] 16 B, word b = block b: low nibbles word 0, high nibbles word 1.
@@ -232,38 +235,71 @@ struct Bytes : BitsPart {
     }
 };
 
-// Four bits that choose one of sixteen int8 values, T::VALUES (four to a word). Plane: [h][lane] 16 B, word b = block b: nibbles 0..3 are
-// the bytes of word 0, 4..7 those of word 1, as byte_perm takes them.
+// Four bits that choose one of sixteen values of T: int8, four to a word, the first in the lowest byte. Plane: [h][lane] 16 B, word b = block b:
+// nibbles 0..3 are the bytes of word 0, 4..7 those of word 1, as choose_bytes takes them.
+//
+// choose_bytes chooses among eight bytes by a nibble's lower bits; where its highest bit is set, it gives eight times the sign of the byte
+// instead. So tables have negative values first, then the others: dot takes both with the nibbles as they are, the second with their highest bits
+// turned. What it gets of the first where the second is meant is -1 everywhere, of the second where the first is meant 0: MORE, the second
+// with each value greater by one, makes it right.
 template <class T> struct Choice : BitsPart {
     static constexpr unsigned LOW = 1024;
+    static constexpr float SHRINK = T::SHRINK;
+    static constexpr bool DOTS = true;
     struct Lane { unsigned low[2][4]; };
     template <class P> static __device__ __forceinline__ void load(Lane& u, const P& p, size_t chunk, unsigned lane) {
         load_low<2>(u.low, p.low + chunk * LOW, lane);
     }
-    static __device__ __forceinline__ void words(const Lane& u, int b, int h, unsigned* a) {
-        unsigned w = u.low[h][b], from = w & 0x77777777u, which = ((w >> 1) & 0x44444444u) | 0x32103210u;
+    // Words of bytes of a table of four.
+    static __device__ __forceinline__ void choose(unsigned w, const unsigned* table, unsigned* a) {
+        unsigned from = w & 0x77777777u, which = ((w >> 1) & 0x44444444u) | 0x32103210u;
 #pragma unroll
         for (int c = 0; c < 2; c++) {
-            unsigned first = __byte_perm(T::V0, T::V1, from >> (16 * c)), second = __byte_perm(T::V2, T::V3, from >> (16 * c));
-            a[c] = __byte_perm(first, second, which >> (16 * c));
+            unsigned first = choose_bytes(held(table[0]), table[1], from >> (16 * c)), second = choose_bytes(held(table[2]), table[3], from >> (16 * c));
+            a[c] = choose_bytes(first, second, which >> (16 * c));
         }
     }
+    static __device__ __forceinline__ void words(const Lane& u, int b, int h, unsigned* a) {
+        const unsigned table[4] = {T::V0, T::V1, T::V2, T::V3};
+        choose(u.low[h][b], table, a);
+    }
+    static __device__ __forceinline__ int dot(const Lane& u, int b, int h, const unsigned* q) {
+        constexpr unsigned MORE2 = T::V2 + 0x01010101u, MORE3 = T::V3 + 0x01010101u;
+        static_assert((T::V0 & T::V1 & 0x80808080u) == 0x80808080u && ((MORE2 | MORE3) & 0x80808080u) == 0u, "negative values first");
+        unsigned w = u.low[h][b], turned = w ^ 0x88888888u, first = held(T::V0), second = held(MORE2);
+        int sum = dot4(choose_bytes(first, T::V1, w), q[0], dot4(choose_bytes(second, MORE3, turned), q[0], 0));
+        return dot4(choose_bytes(first, T::V1, w >> 16), q[1], dot4(choose_bytes(second, MORE3, turned >> 16), q[1], sum));
+    }
     static __device__ __forceinline__ void pairs(const Lane& u, int b, int h, unsigned* p) {
+        const unsigned table[4] = {T::H0, T::H1, T::H2, T::H3};
         unsigned a[2];
-        words(u, b, h, a);
-        word_pairs(a, p);
+        choose(u.low[h][b], table, a);
+#pragma unroll
+        for (int i = 0; i < 4; i++) p[i] = T::pair(a[i >> 1], i & 1);
     }
     template <class S> static __device__ void store(const PlanesOut& out, size_t chunk, unsigned lane, unsigned h, const S& source) {
         for (unsigned b = 0; b < 4; b++) {
             unsigned w = 0;
-            for (unsigned i = 0; i < 8 && source.has(b); i++) w |= (source.quant(b, i >> 2, i & 3u) & 15u) << (4 * i);
+            for (unsigned i = 0; i < 8 && source.has(b); i++) w |= T::code(source.quant(b, i >> 2, i & 3u) & 15u) << (4 * i);
             ((unsigned*)(out.low + chunk * LOW))[h * 128 + lane * 4 + b] = w;
         }
     }
 };
-// Four words of int8 values, the first in the lowest byte.
+// V: the int8 values, in units of SHRINK. H: the bytes that `pair` makes f16 pairs from; here the values moved up by 128.
 template <unsigned A, unsigned B, unsigned C, unsigned D> struct Values {
     static constexpr unsigned V0 = A, V1 = B, V2 = C, V3 = D;
+    static constexpr unsigned H0 = A ^ 0x80808080u, H1 = B ^ 0x80808080u, H2 = C ^ 0x80808080u, H3 = D ^ 0x80808080u;
+    static constexpr float SHRINK = 1.0f;
+    static __device__ __forceinline__ unsigned code(unsigned q) { return q; }
+    static __device__ __forceinline__ unsigned pair(unsigned bytes, int i) {
+        return half2_add(__byte_perm(bytes, 0x64646464u, i ? 0x4341u : 0x4240u), 0xe480e480u);  // 1152 + value, less 1152
+    }
 };
-// 4-bit floats (E2M1), doubled: 0 1 2 3 4 6 8 12 and their negatives.
-using DoubledE2M1 = Values<0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu>;
+// 4-bit floats (E2M1): -0 (which becomes 0) -0.5 -1 -1.5 -2 -3 -4 -6, then the same without signs. H: the upper bytes of f16, the lower are zero.
+struct E2M1 {
+    static constexpr unsigned V0 = 0xfdfeff80u, V1 = 0xf4f8fafcu, V2 = 0x03020100u, V3 = 0x0c080604u;
+    static constexpr unsigned H0 = 0xbebcb880u, H1 = 0xc6c4c2c0u, H2 = 0x3e3c3800u, H3 = 0x46444240u;
+    static constexpr float SHRINK = 0.5f;
+    static __device__ __forceinline__ unsigned code(unsigned q) { return q == 8u ? 8u : q ^ 8u; }
+    static __device__ __forceinline__ unsigned pair(unsigned bytes, int i) { return __byte_perm(bytes, 0u, i ? 0x3414u : 0x2404u); }
+};

@@ -16,11 +16,9 @@ template <class F> static __device__ __forceinline__ void dot_block(const typena
     if constexpr (F::MIN16) total = dot4(q[1], 0x01010101, dot4(q[0], 0x01010101, 0));
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        unsigned a[2];
-        F::words(u, c, b, h, a);
-        int dot = dot4(a[1], q[1], dot4(a[0], q[0], 0));
+        int dot = F::dot(u, c, b, h, q);
         if constexpr (F::FACTORED) sums.part[h] += d * (float)(dot * F::Scales::integer(u.meta, c, b, h, t));
-        else sums.whole[h] += (d * F::scale(u, c, b, h, t)) * (float)dot;
+        else sums.whole[h] += (d * F::SHRINK * F::Scales::scale(u.meta, c, b, h, t)) * (float)dot;
         if constexpr (F::MIN16) sums.minus[h] += d * (float)(total * F::Scales::min_integer(u.meta, c, b, h, t));
     }
 }

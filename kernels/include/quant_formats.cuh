@@ -36,6 +36,14 @@ template <int UNIT_CHUNKS, class B, class M, class S> struct Format {
     template <class P> static __device__ __forceinline__ void load_meta(Unit& u, const P& p, size_t unit, unsigned lane) { M::template load<CHUNKS>(u.meta, p, unit, lane); }
 
     static __device__ __forceinline__ void words(const Unit& u, int c, int b, int h, unsigned* a) { B::words(u.quants[c], b, h, a); }
+    // Of the lane's columns of a block with two words of the activations, in units of SHRINK.
+    static constexpr float SHRINK = B::SHRINK;
+    static __device__ __forceinline__ int dot(const Unit& u, int c, int b, int h, const unsigned* q) {
+        if constexpr (B::DOTS) return B::dot(u.quants[c], b, h, q);
+        unsigned a[2];
+        words(u, c, b, h, a);
+        return dot4(a[1], q[1], dot4(a[0], q[0], 0));
+    }
     static __device__ __forceinline__ float factor(const Unit& u, int h) { return B::SHRINK * M::factor(u.meta, h); }
     // Scale and minimum of the lane's columns in f32.
     static __device__ __forceinline__ float scale(const Unit& u, int c, int b, int h, unsigned t) {

@@ -2,11 +2,30 @@
 // them.
 //
 // A lane's eight columns of a block are one entry of a grid of eights, or two of fours. Grids are tables of nibbles that choose one of G's
-// values (four to a word) for each column, in the order of a word's bytes, as byte_perm takes them; they are read through the first-level cache.
+// values (four to a word) for each column, in the order of a word's bytes, as choose_bytes takes them. `words` reads them through the first-level
+// cache. `dot` has words of 32 bits in shared memory, where 32 lanes' entries come in a few cycles: kernels that use it call `prepare` first.
 #pragma once
 #include "quant_bits.cuh"
 
 template <class T> static __device__ __forceinline__ unsigned grid_entry(const T* grid, unsigned i) { return __ldg(grid + i); }
+
+// LEN words of a table in shared memory: a block's own.
+template <class G> static __device__ __forceinline__ unsigned* shared_grid() {
+    __shared__ unsigned table[G::LEN];
+    return table;
+}
+// Fills it, with all of the block's threads.
+template <class G> static __device__ __forceinline__ void fill_grid() {
+    for (unsigned i = threadIdx.x; i < G::LEN; i += blockDim.x) shared_grid<G>()[i] = G::shared(i);
+    __syncthreads();
+}
+
+// A word's bytes with opposite signs, none of them -128.
+static constexpr unsigned opposite(unsigned w) {
+    unsigned r = 0;
+    for (int i = 0; i < 32; i += 8) r |= (0u - (w >> i) & 255u) << i;
+    return r;
+}
 
 // Negates the bytes of `w`, none of them zero, whose bit 0 is set in `negative`.
 static __device__ __forceinline__ unsigned negate_bytes(unsigned w, unsigned negative) { return (w ^ (negative * 255u)) + negative; }
@@ -17,6 +36,14 @@ template <class S> static __device__ void store_signs(unsigned char* chunk, unsi
     for (unsigned b = 0; b < 4 && source.has(b); b++) {
         unsigned signs = source.signs(b);
         for (unsigned i = 0; i < 8; i++) w |= ((signs >> ((i & 4u) + ((i & 3u) >> 1) + (i & 1u) * 2)) & 1u) << (8 * (i & 3u) + 4 * (i >> 2) + b);
+    }
+    ((unsigned*)chunk)[lane * 2 + h] = w;
+}
+template <class S> static __device__ void store_nibble_signs(unsigned char* chunk, unsigned lane, unsigned h, const S& source) {
+    unsigned w = 0;
+    for (unsigned b = 0; b < 4 && source.has(b); b++) {
+        unsigned signs = source.signs(b);
+        for (unsigned i = 0; i < 8; i++) w |= ((signs >> ((i & 4u) + ((i & 3u) >> 1) + (i & 1u) * 2)) & 1u) << (4 * i + b);
     }
     ((unsigned*)chunk)[lane * 2 + h] = w;
 }
@@ -34,22 +61,34 @@ template <int BITS> struct EntryBits {
     }
 };
 
-// Entries of eight columns, of 8 + HIGH_BITS bits. Planes: low [lane][h] 4 B, byte b = block b, then entry 4h + b's upper bits; high: signs.
+// Entries of eight columns, of 8 + HIGH_BITS bits. Planes: low [lane][h] 4 B, byte b = block b, then entry 4h + b's upper bits; high, [lane][h] 4 B:
+// bit 4i + b = sign of column i (in the order of the words' bytes) of block b. Above the two bits of an entry's nibble that choose a value it chooses
+// among their opposites.
 template <class G, int HIGH_BITS> struct Grid8 : BitsPart {
     static constexpr unsigned LOW = 256 + HIGH_BITS * 32, HIGH = 256;
+    static constexpr bool DOTS = true;
+    static __device__ __forceinline__ void prepare() { fill_grid<G>(); }
     struct Lane { unsigned index[2], more, signs[2]; };
     template <class P> static __device__ __forceinline__ void load(Lane& u, const P& p, size_t chunk, unsigned lane) {
         load_stream2(u.index, p.low + chunk * LOW + lane * 8);
         u.more = EntryBits<HIGH_BITS>::load(p.low + (chunk * LOW + 256), lane);
         load_stream2(u.signs, p.high + chunk * HIGH + lane * 8);
     }
-    static __device__ __forceinline__ void words(const Lane& u, int b, int h, unsigned* a) {
+    static __device__ __forceinline__ unsigned place(const Lane& u, int b, int h) {
         unsigned i = byte_unsigned(u.index[h], b);
-        if constexpr (HIGH_BITS > 0) i |= ((u.more >> (HIGH_BITS * (h * 4 + b))) & ((1u << HIGH_BITS) - 1u)) << 8;
-        unsigned entry = grid_entry(G::grid(), i);
-        a[0] = __byte_perm(G::VALUES, 0u, entry);
-        a[1] = __byte_perm(G::VALUES, 0u, entry >> 16);
-        apply_signs(u.signs[h], b, a);
+        if constexpr (HIGH_BITS > 0) i |= shift_left(u.more, 8 - HIGH_BITS * (h * 4 + b)) & (((1u << HIGH_BITS) - 1u) << 8);
+        return i;
+    }
+    static __device__ __forceinline__ void choose(unsigned entry, unsigned signs, int b, unsigned* a) {
+        unsigned which = entry | (shift_left(signs, 2 - b) & 0x44444444u);
+        a[0] = choose_bytes(held(G::VALUES), opposite(G::VALUES), which);
+        a[1] = choose_bytes(held(G::VALUES), opposite(G::VALUES), which >> 16);
+    }
+    static __device__ __forceinline__ void words(const Lane& u, int b, int h, unsigned* a) { choose(grid_entry(G::grid(), place(u, b, h)), u.signs[h], b, a); }
+    static __device__ __forceinline__ int dot(const Lane& u, int b, int h, const unsigned* q) {
+        unsigned a[2];
+        choose(shared_grid<G>()[place(u, b, h)], u.signs[h], b, a);
+        return dot4(a[1], q[1], dot4(a[0], q[0], 0));
     }
     static __device__ __forceinline__ void pairs(const Lane& u, int b, int h, unsigned* p) {
         unsigned a[2];
@@ -68,27 +107,41 @@ template <class G, int HIGH_BITS> struct Grid8 : BitsPart {
                 *byte = (h == 0 ? 0 : *byte) | ((more >> (8 * i)) & 255u);
             }
         }
-        store_signs(out.high + chunk * HIGH, lane, h, source);
+        store_nibble_signs(out.high + chunk * HIGH, lane, h, source);
     }
 };
 
 // Entries of four columns, of 8 + HIGH_BITS bits. Planes: low [lane][h][c] 4 B, byte b = block b, then entry 8h + 2b + c's upper bits; high: signs.
 template <class G, int HIGH_BITS> struct Grid4 : BitsPart {
     static constexpr unsigned LOW = 512 + HIGH_BITS * 64, HIGH = 256;
+    static constexpr bool DOTS = true;
+    static __device__ __forceinline__ void prepare() { fill_grid<G>(); }
     struct Lane { unsigned index[4], more, signs[2]; };
     template <class P> static __device__ __forceinline__ void load(Lane& u, const P& p, size_t chunk, unsigned lane) {
         load_stream4(u.index, p.low + chunk * LOW + lane * 16);
         u.more = EntryBits<HIGH_BITS * 2>::load(p.low + (chunk * LOW + 512), lane);
         load_stream2(u.signs, p.high + chunk * HIGH + lane * 8);
     }
+    static __device__ __forceinline__ unsigned place(const Lane& u, int b, int h, int c) {
+        unsigned i = byte_unsigned(u.index[h * 2 + c], b);
+        if constexpr (HIGH_BITS > 0) i |= shift_left(u.more, 8 - (h * 8 + b * 2 + c)) & 256u;
+        return i;
+    }
     static __device__ __forceinline__ void words(const Lane& u, int b, int h, unsigned* a) {
 #pragma unroll
-        for (int c = 0; c < 2; c++) {
-            unsigned i = byte_unsigned(u.index[h * 2 + c], b);
-            if constexpr (HIGH_BITS > 0) i |= ((u.more >> (h * 8 + b * 2 + c)) & 1u) << 8;
-            a[c] = __byte_perm(G::VALUES, G::MORE_VALUES, grid_entry(G::grid(), i));
-        }
+        for (int c = 0; c < 2; c++) a[c] = __byte_perm(G::VALUES, G::MORE_VALUES, grid_entry(G::grid(), place(u, b, h, c)));
         apply_signs(u.signs[h], b, a);
+    }
+    // The table has the values themselves. -x is ~x + 1: the ones are taken off as the product with -1 where the sign is set.
+    static __device__ __forceinline__ int dot(const Lane& u, int b, int h, const unsigned* q) {
+        int sum = 0, ones = 0;
+#pragma unroll
+        for (int c = 0; c < 2; c++) {
+            unsigned negative = choose_bytes(u.signs[h] << (7 - 4 * c - b), 0u, 0xba98u);
+            sum = dot4(shared_grid<G>()[place(u, b, h, c)] ^ negative, q[c], sum);
+            ones = dot4(negative, q[c], ones);
+        }
+        return sum - ones;
     }
     static __device__ __forceinline__ void pairs(const Lane& u, int b, int h, unsigned* p) {
         unsigned a[2];
@@ -113,17 +166,27 @@ template <class G, int HIGH_BITS> struct Grid4 : BitsPart {
 // Plane low: [lane][h] 4 B, byte b = block b, then [lane] 4 B: bits 4(4h + b): the upper three, the move (1: down).
 template <class G> struct MovedGrid8 : BitsPart {
     static constexpr unsigned LOW = 384;
+    static constexpr bool DOTS = true;
+    static __device__ __forceinline__ void prepare() { fill_grid<G>(); }
     struct Lane { unsigned index[2], more; };
     template <class P> static __device__ __forceinline__ void load(Lane& u, const P& p, size_t chunk, unsigned lane) {
         load_stream2(u.index, p.low + chunk * LOW + lane * 8);
         u.more = load_stream1(p.low + (chunk * LOW + 256 + lane * 4));
     }
-    static __device__ __forceinline__ void words(const Lane& u, int b, int h, unsigned* a) {
-        unsigned more = u.more >> (4 * (h * 4 + b));
-        unsigned entry = grid_entry(G::grid(), byte_unsigned(u.index[h], b) | (more & 7u) << 8);
-        unsigned values = more & 8u ? 0x0007fff7u : 0x000901f9u;  // 7 -1 -9, or 9 1 -7, the last for nibble 0
-        a[0] = __byte_perm(values, 0u, entry);
-        a[1] = __byte_perm(values, 0u, entry >> 16);
+    static __device__ __forceinline__ unsigned place(const Lane& u, int b, int h) {
+        return byte_unsigned(u.index[h], b) | (shift_left(u.more, 8 - 4 * (h * 4 + b)) & 0x700u);
+    }
+    static __device__ __forceinline__ void choose(unsigned entry, bool down, unsigned* a) {
+        unsigned values = down ? 0x0007fff7u : 0x000901f9u;  // 7 -1 -9, or 9 1 -7, the last for nibble 0
+        a[0] = choose_bytes(values, 0u, entry);
+        a[1] = choose_bytes(values, 0u, entry >> 16);
+    }
+    static __device__ __forceinline__ bool is_down(const Lane& u, int b, int h) { return (u.more >> (4 * (h * 4 + b))) & 8u; }
+    static __device__ __forceinline__ void words(const Lane& u, int b, int h, unsigned* a) { choose(grid_entry(G::grid(), place(u, b, h)), is_down(u, b, h), a); }
+    static __device__ __forceinline__ int dot(const Lane& u, int b, int h, const unsigned* q) {
+        unsigned a[2];
+        choose(shared_grid<G>()[place(u, b, h)], is_down(u, b, h), a);
+        return dot4(a[1], q[1], dot4(a[0], q[0], 0));
     }
     static __device__ __forceinline__ void pairs(const Lane& u, int b, int h, unsigned* p) {
         unsigned a[2];

@@ -18,6 +18,7 @@
     using OneSlot = Formats<F<span>>;                                                                         \
     GEMV(name, OneSlot)                                                                                       \
     MATMUL(name, OneChunk)                                                                                    \
+    MOE_GEMV(name, F<span>)                                                                                   \
     MOE_MATMUL(name, Int8<F<F<1>::MOE_CHUNKS>>)                                                               \
     MOE_TILE(name, F<1>)                                                                                      \
     DEQUANT(name, F<1>, row_to_f32<F<1>>)                                                                     \

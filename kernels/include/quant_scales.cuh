@@ -316,7 +316,7 @@ struct HalfScale128 : ScalesPart {
     }
 };
 
-// A power of two for every 32 columns (E8M0, bias 128: the integers are doubled). Plane: [g][h][4] B.
+// A power of two for every 32 columns (E8M0): as an exponent of f32, where 0 means zero (not 2^-127) and 255 does not come. Plane: [g][h][4] B.
 struct ExponentScales : ScalesPart {
     static constexpr unsigned SCALE = 64;
     template <int CHUNKS> struct Lane { unsigned meta[CHUNKS][2]; };
@@ -324,23 +324,27 @@ struct ExponentScales : ScalesPart {
 #pragma unroll
         for (int i = 0; i < CHUNKS; i++) load_stream2(u.meta[i], p.scale + (unit * CHUNKS + i) * SCALE + (lane >> 2) * 8);
     }
-    static __device__ __forceinline__ float power(unsigned e) { return __uint_as_float(e < 2 ? 0x00200000u << e : (e - 1) << 23); }
-    template <int CHUNKS> static __device__ __forceinline__ float scale(const Lane<CHUNKS>& u, int c, int b, int h, unsigned) { return power(byte_unsigned(u.meta[c][h], b)); }
-    // Beyond 2^12 the largest integer, 12, would leave the range of f16.
-    template <int CHUNKS> static __device__ __forceinline__ void halves(const Lane<CHUNKS>& u, int c, unsigned, HalfScales& s) {
+    template <int CHUNKS> static __device__ __forceinline__ float scale(const Lane<CHUNKS>& u, int c, int b, int h, unsigned) {
+        return __uint_as_float(shift_left(u.meta[c][h], 23 - 8 * b) & 0x7f800000u);
+    }
+    // Beyond 2^13 the largest integer, 6, would leave the range of f16.
+    template <int CHUNKS> static __device__ __forceinline__ void halves(const Lane<CHUNKS>& u, int c, unsigned t, HalfScales& s) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            float first = power(byte_unsigned(u.meta[c][i >> 1], (i & 1) * 2)), second = power(byte_unsigned(u.meta[c][i >> 1], (i & 1) * 2 + 1));
-            s.scale[i >> 1][i & 1] = half2_of(fminf(first, 4096.0f), fminf(second, 4096.0f));
+            float first = scale(u, c, (i & 1) * 2, i >> 1, t), second = scale(u, c, (i & 1) * 2 + 1, i >> 1, t);
+            s.scale[i >> 1][i & 1] = half2_of(fminf(first, 8192.0f), fminf(second, 8192.0f));
         }
     }
     template <class S> static __device__ void store(const PlanesOut& out, size_t tile_chunk, unsigned g, unsigned h, const S& source) {
         unsigned char* to = out.scale + tile_chunk * SCALE + g * 8 + h * 4;
-        for (unsigned b = 0; b < 4; b++) to[b] = source.has(b) ? source.scale(b) : 0;
+        for (unsigned b = 0; b < 4; b++) {
+            unsigned exponent = source.has(b) ? source.scale(b) : 0;
+            to[b] = exponent == 255u ? 254u : exponent;
+        }
     }
 };
 
-// Small floats (E4M3 without sign) for every 16 columns; the integers are doubled. Plane: [g][h][8] B.
+// Small floats (E4M3 without sign) for every 16 columns. Plane: [g][h][8] B.
 struct SmallFloatScales : ScalesPart {
     static constexpr unsigned SCALE = 128;
     template <int CHUNKS> struct Lane { unsigned meta[CHUNKS][4]; };
@@ -350,7 +354,7 @@ struct SmallFloatScales : ScalesPart {
     }
     // Of two blocks: as f16 their bits mean 2^-8 of the value.
     template <int CHUNKS> static __device__ __forceinline__ unsigned pair(const Lane<CHUNKS>& u, int c, int i, unsigned t) {
-        return half2_mul(__byte_perm(u.meta[c][i], 0u, t < 2 ? 0x2404u : 0x3414u) >> 1, 0x58005800u);
+        return half2_mul(__byte_perm(u.meta[c][i], 0u, t < 2 ? 0x2404u : 0x3414u) >> 1, 0x5c005c00u);
     }
     template <int CHUNKS> static __device__ __forceinline__ float scale(const Lane<CHUNKS>& u, int c, int b, int h, unsigned t) {
         unsigned two = pair(u, c, h * 2 + (b >> 1), t);

@@ -44,6 +44,24 @@ static __device__ __forceinline__ float half_high(unsigned pair) {
 static __device__ __forceinline__ int byte_signed(unsigned word, int i) { return (int)(word << (24 - 8 * i)) >> 24; }
 static __device__ __forceinline__ int byte_unsigned(unsigned word, int i) { return (word >> (8 * i)) & 255u; }
 
+// A constant that is held in a register: compilers move others into one at every use. (Blocks are rows of threads: their y is 0.)
+static __device__ __forceinline__ unsigned held(unsigned constant) { return constant ^ threadIdx.y; }
+
+// Bytes of y:x chosen by the selector's nibbles; where the highest bit of one is set, eight times the sign of the byte (which __byte_perm does
+// not do).
+static __device__ __forceinline__ unsigned choose_bytes(unsigned x, unsigned y, unsigned selector) {
+    unsigned r;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(selector));
+    return r;
+}
+
+// Sum of the products of four int8 pairs, plus c.
+static __device__ __forceinline__ int dot4(int a, int b, int c) {
+    int d;
+    asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+}
+
 // f16 pairs in one register.
 static __device__ __forceinline__ unsigned half2_add(unsigned a, unsigned b) {
     unsigned r;

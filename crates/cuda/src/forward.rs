@@ -240,11 +240,11 @@ impl Forward {
         }
     }
 
-    /// How pairs of tokens and experts are multiplied.
-    fn grouping(&self, pairs: usize, num_experts: usize) -> Grouping {
+    /// How pairs of tokens and their experts are multiplied.
+    fn grouping(&self, tokens: usize, (num_used, num_experts): (usize, usize)) -> Grouping {
         match self.lone_token {
             _ if self.observer.is_some() => Grouping::Many,
-            LoneToken::Fast => Grouping::of(pairs, num_experts),
+            LoneToken::Fast => Grouping::of(tokens, num_used, num_experts),
             LoneToken::AsInBatch => Grouping::Few,
         }
     }

@@ -185,8 +185,8 @@ impl Step<'_> {
 
     /// Where the pairs of this step are listed.
     fn routes(&self, spec: &Moe) -> Routes {
-        let pairs = self.shape.tokens * spec.num_used;
-        self.expert_buffers().routes(self.forward.grouping(pairs, spec.num_experts))
+        let each = (spec.num_used, spec.num_experts);
+        self.expert_buffers().routes(self.forward.grouping(self.shape.tokens, each))
     }
 
     /// Chooses the experts of each token.

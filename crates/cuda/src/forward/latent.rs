@@ -156,7 +156,7 @@ impl Step<'_> {
         let Some(latents) = &self.forward.latents else { return Ok(()) };
         self.stage(Stage::Embed, |f| {
             let pairs = self.shape.tokens * latents.num_heads;
-            let routes = latents.routes(f.grouping(pairs, latents.num_heads));
+            let routes = latents.routes(f.grouping(self.shape.tokens, (latents.num_heads, latents.num_heads)));
             latents.route.group(&f.device, (pairs, latents.num_heads), routes)
         })
     }
@@ -257,7 +257,7 @@ impl Step<'_> {
         let f = self.forward;
         let latents = f.latents.as_ref().expect("models with latents have their buffers");
         let pairs = self.shape.tokens * latents.num_heads;
-        let routes = latents.routes(f.grouping(pairs, latents.num_heads));
+        let routes = latents.routes(f.grouping(self.shape.tokens, (latents.num_heads, latents.num_heads)));
         let act = latents.act_parts.out(ExpertMatmul::activation_kind(matrix, routes.grouping), pairs, cols)?;
         f.ops.gated_act.rows(&f.device, &RowsCall { from, stride, rows: pairs, cols, out: act })?;
         let call = ExpertMatmulCall {

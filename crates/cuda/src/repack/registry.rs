@@ -44,6 +44,8 @@ pub(crate) struct KernelNames {
     pub(crate) repack: &'static str,
     pub(crate) dequant: &'static str,
     pub(crate) rows: &'static str,
+    /// Of one token; formats of halves have none.
+    pub(crate) expert: &'static str,
     pub(crate) experts: &'static str,
     pub(crate) expert_tiles: &'static str,
     pub(crate) products: ProductNames,
@@ -93,6 +95,7 @@ macro_rules! formats {
                 repack: concat!("repack_", $name),
                 dequant: concat!("dequant_f16_", $name),
                 rows: concat!("dequant_rows_", $name),
+                expert: concat!("moe_gemv_", $name),
                 experts: concat!("moe_matmul_", $name),
                 expert_tiles: concat!("moe_tile_", $name),
                 products: product_names!($name),

@@ -1,5 +1,5 @@
 // Packs a matrix and reads it back as the kernels do. usage: decode TYPE ROWS COLS CHUNKS < blocks > values
-// CHUNKS: of a unit. Values, f32 [ROWS][COLS]: from int8 words and f32 scales, and from f16 pairs. formats.inc includes the types and lists them.
+// CHUNKS: of a unit. Values, f32 [ROWS][COLS]: from int8 words (which products must agree with) and f32 scales, and from f16 pairs. formats.inc includes the types and lists them.
 #include "formats.inc"
 
 #include <cstdio>
@@ -21,6 +21,7 @@ template <class F> static void decode(unsigned rows, unsigned cols) {
         unsigned h = i & 1, lane = i >> 1 & 31, tile_chunk = i >> 6, row = tile_chunk / chunks * 16 + (lane >> 2) + h * 8;
         repack_row<F>(out, row < rows ? blocks.data() + row * row_bytes : nullptr, tile_chunk, tile_chunk % chunks, cols, lane, h);
     }
+    F::Bits::prepare();
     QuantPlanes planes{out.low, out.high, out.scale, out.super};
     std::vector<float> exact(rows * cols), half(rows * cols);
     unsigned units = chunks / F::CHUNKS;
@@ -39,8 +40,11 @@ template <class F> static void decode(unsigned rows, unsigned cols) {
                 F::pairs(unit, scales, c, b, h, p);
                 float min = F::HAS_MIN ? F::min(unit, c, b, h, t) : 0.0f;
                 for (unsigned col = 0; col < 8 && row < rows && first + col < cols; col++) {
-                    unsigned order[4] = {0, 2, 1, 3}, at = row * cols + first + col;
-                    exact[at] = (float)byte_signed(a[col >> 2], order[col & 3]) * F::scale(unit, c, b, h, t) - min;
+                    unsigned order[4] = {0, 2, 1, 3}, at = row * cols + first + col, place = order[col & 3];
+                    unsigned q[2] = {col < 4 ? 1u << (8 * place) : 0u, col < 4 ? 0u : 1u << (8 * place)};
+                    int word = byte_signed(a[col >> 2], place), dot = F::dot(unit, c, b, h, q);
+                    if (word != dot) exit(2);
+                    exact[at] = (float)dot * F::scale(unit, c, b, h, t) - min;
                     half[at] = col & 1 ? half_high(p[col >> 1]) : half_low(p[col >> 1]);
                 }
             }

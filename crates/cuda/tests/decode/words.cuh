@@ -6,10 +6,12 @@
 
 #define __device__
 #define __forceinline__ inline
+#define __shared__ static
 // Named by what is only run on a GPU.
 static const struct {
     unsigned x, y;
-} threadIdx = {}, blockIdx = {}, gridDim = {};
+} threadIdx = {}, blockIdx = {}, gridDim = {}, blockDim = {1, 1};
+static inline void __syncthreads() {}
 
 static inline void load_stream4(unsigned* r, const unsigned char* p) { memcpy(r, p, 16); }
 static inline void load_stream2(unsigned* r, const unsigned char* p) { memcpy(r, p, 8); }
@@ -56,6 +58,12 @@ static inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
         r |= (from & 8 ? (byte & 128u ? 255u : 0u) : byte) << (8 * i);
     }
     return r;
+}
+static inline unsigned held(unsigned constant) { return constant; }
+static inline unsigned choose_bytes(unsigned x, unsigned y, unsigned selector) { return __byte_perm(x, y, selector); }
+static inline int dot4(int a, int b, int c) {
+    for (int i = 0; i < 4; i++) c += byte_signed(a, i) * byte_signed(b, i);
+    return c;
 }
 static inline unsigned half2_bytes(unsigned word, unsigned selector) { return half2_add(__byte_perm(word, 0x64646464u, selector), 0xe400e400u); }
 static inline unsigned half2_of(float low, float high) { return half_of(low) | half_of(high) << 16; }

@@ -10,7 +10,7 @@ use crate::{
 use quant::GgmlType;
 
 use super::{
-    plan::{MAX_GEMV_WARPS, gemv_ring_bytes, tile_shapes},
+    plan::{MAX_GEMV_WARPS, gemv_warps, tile_shapes},
     tile::Tile,
 };
 
@@ -18,11 +18,18 @@ use super::{
 const MIXED_TYPES: [GgmlType; 7] =
     [GgmlType::Q4_K, GgmlType::Q5_K, GgmlType::Q6_K, GgmlType::Q8_0, GgmlType::Q4_0, GgmlType::Q5_0, GgmlType::F16];
 
+/// Warps of a block of `moe_gemv_F` at most.
+const MAX_EXPERT_WARPS: usize = 8;
+/// Warps of a block of `moe_matmul_F` at most. The same for any number of pairs, so that sums are too.
+pub(crate) const MAX_PAIR_WARPS: usize = 4;
+
 /// All kernels that read a format.
 pub(crate) struct FormatKernels {
     pub(crate) repack: Kernel,
     pub(crate) dequant: Kernel,
     pub(crate) rows: Kernel,
+    /// Of the pairs of one token.
+    pub(crate) expert: Gemv,
     pub(crate) experts: Kernel,
     pub(crate) expert_tiles: Kernel,
     pub(super) products: Products,
@@ -31,11 +38,14 @@ pub(crate) struct FormatKernels {
 impl FormatKernels {
     /// Loads them; their file is there.
     pub(crate) fn load(gpu: &Gpu, format: PlaneFormat) -> Result<Self, CudaError> {
-        let KernelNames { repack, dequant, rows, experts, expert_tiles, products } = *format.kernel_names();
+        let expert_warps = if format.is_half() { MAX_PAIR_WARPS } else { MAX_EXPERT_WARPS };
+        let KernelNames { repack, dequant, rows, expert, experts, expert_tiles, products } = *format.kernel_names();
         Ok(Self {
             repack: gpu.kernels.get(repack)?,
             dequant: gpu.kernels.get(dequant)?,
             rows: gpu.kernels.get(rows)?,
+            // Halves have no such kernel of their own.
+            expert: Gemv::load(gpu, if format.is_half() { experts } else { expert }, &[format], expert_warps)?,
             experts: gpu.kernels.get(experts)?,
             expert_tiles: gpu.kernels.get(expert_tiles)?,
             products: Products::load(gpu, &products, &[format])?,
@@ -68,7 +78,7 @@ impl Products {
         let tiles = shapes.into_iter().zip(names.tiles).map(|(shape, name)| Tile::load(gpu, name, shape));
         Ok(Self {
             name: names.format,
-            gemv: Gemv::load(gpu, names.gemv, formats)?,
+            gemv: Gemv::load(gpu, names.gemv, formats, MAX_GEMV_WARPS)?,
             tiles: tiles.collect::<Result<_, _>>()?,
         })
     }
@@ -84,31 +94,27 @@ impl Products {
 }
 
 /// A matrix-vector kernel and how many of its blocks run at a time on a multiprocessor, by the number of their warps.
-pub(super) struct Gemv {
-    pub(super) kernel: Kernel,
-    /// Dynamic shared memory of a warp.
-    pub(super) ring_bytes: u32,
+pub(crate) struct Gemv {
+    pub(crate) kernel: Kernel,
     /// Chunks of 128 columns of a unit.
-    pub(super) unit_chunks: usize,
-    pub(super) blocks_per_sm: [u32; MAX_GEMV_WARPS],
+    unit_chunks: usize,
+    blocks_per_sm: [u32; MAX_GEMV_WARPS],
 }
 
 impl Gemv {
     /// The kernel for matrices of these formats.
-    fn load(gpu: &Gpu, name: &'static str, formats: &[PlaneFormat]) -> Result<Self, CudaError> {
+    fn load(gpu: &Gpu, name: &'static str, formats: &[PlaneFormat], max_warps: usize) -> Result<Self, CudaError> {
         let kernel = gpu.kernels.get(name)?;
-        let has_rings = gpu.device.arch().number() >= 80;
-        let ring_bytes = formats.iter().copied().map(gemv_ring_bytes).max().filter(|_| has_rings).unwrap_or(0) as u32;
-        let limit = gpu.device.info().max_shared_bytes as u32;
         let mut blocks_per_sm = [0; MAX_GEMV_WARPS];
-        for (warps, blocks) in (1..).zip(&mut blocks_per_sm) {
-            // The kernels' sums take a little as well.
-            if warps * ring_bytes + 2048 <= limit {
-                kernel.allow_shared_bytes(warps * ring_bytes)?;
-                *blocks = kernel.blocks_per_sm(32 * warps, warps * ring_bytes)?;
-            }
+        for (warps, blocks) in (1..).zip(&mut blocks_per_sm[..max_warps]) {
+            *blocks = kernel.blocks_per_sm(32 * warps, 0)?;
         }
         let unit_chunks = formats.iter().map(|format| format.planes().span).max().unwrap_or(1);
-        Ok(Self { kernel, ring_bytes, unit_chunks, blocks_per_sm })
+        Ok(Self { kernel, unit_chunks, blocks_per_sm })
+    }
+
+    /// Warps of each of `blocks` blocks, which have so many chunks.
+    pub(crate) fn warps(&self, blocks: usize, chunks: usize, num_sms: usize) -> u32 {
+        gemv_warps(blocks, chunks.div_ceil(self.unit_chunks), num_sms, &self.blocks_per_sm) as u32
     }
 }

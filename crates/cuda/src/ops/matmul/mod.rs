@@ -25,7 +25,7 @@ use crate::{
 pub use crate::repack::ActivationKind;
 pub use args::MAX_SEGMENTS;
 pub use call::{MatmulCall, Segment};
-pub(crate) use kernels::FormatKernels;
+pub(crate) use kernels::{FormatKernels, MAX_PAIR_WARPS};
 pub(super) use matrix::Planes;
 pub use matrix::{Matrix, Scale};
 pub use quantize::QuantizeAct;
@@ -35,7 +35,7 @@ use args::{MatmulArgs, SegmentArgs};
 use call::refuse;
 use kernels::{Gemv, Products, is_mixable};
 use library::Library;
-use plan::{gemv_blocks, gemv_warps};
+use plan::gemv_blocks;
 pub use tile::Measured;
 use tile::Tiles;
 use workspace::Workspace;
@@ -137,10 +137,8 @@ impl Matmul {
 
     fn gemv(&self, device: &Device, call: &MatmulCall<'_>, gemv: &Gemv) -> Result<(), CudaError> {
         let (args, blocks) = self.args(call, gemv_blocks);
-        let units = (args.chunks as usize).div_ceil(gemv.unit_chunks);
-        let warps = gemv_warps(&call.rows(), units, self.num_sms, &gemv.blocks_per_sm);
-        let warps = warps as u32;
-        let launch = Launch { grid: [blocks as u32, 1, 1], block: 32 * warps, shared_bytes: warps * gemv.ring_bytes };
+        let warps = gemv.warps(blocks, args.chunks as usize, self.num_sms);
+        let launch = Launch { grid: [blocks as u32, 1, 1], block: 32 * warps, shared_bytes: 0 };
         // SAFETY: the call was checked; the planes are the matrices'.
         unsafe { gemv.kernel.launch(device, launch, &args) }
     }

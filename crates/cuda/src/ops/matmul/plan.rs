@@ -1,11 +1,9 @@
 //! How a product is cut into blocks of threads: pure arithmetic on shapes.
 
-use crate::repack::PlaneFormat;
-
 /// Rows of a tile, the M side of the tensor-core instructions.
 const TILE_ROWS: usize = 16;
 /// Warps of a matrix-vector block at most.
-pub(super) const MAX_GEMV_WARPS: usize = 16;
+pub(crate) const MAX_GEMV_WARPS: usize = 16;
 /// What starting a matrix-vector block and adding its warps' sums costs, in half units of columns.
 const GEMV_START_COST: usize = 3;
 /// Blocks of a cluster at most, on all devices that have clusters.
@@ -164,36 +162,31 @@ pub(super) fn whole_plan(
     (TilePlan { blocks, splits: 1, token_tiles }, most)
 }
 
-/// Warps of a matrix-vector block: the number with the least time over all rounds of blocks, counting what a block costs.
-/// Where there is more than one round, about half a round's time is lost at the end. `blocks_per_sm[w - 1]` blocks of `w` warps run at a time on a multiprocessor; none where they do not fit.
-pub(super) fn gemv_warps(rows: &[usize], units: usize, num_sms: usize, blocks_per_sm: &[u32; MAX_GEMV_WARPS]) -> usize {
-    let tiles: usize = rows.iter().copied().map(gemv_blocks).sum();
+/// Warps of a matrix-vector block: the number with the least time. `blocks_per_sm[w - 1]` blocks of `w` warps run at a time on a
+/// multiprocessor; none where they do not fit. `tiles` blocks have `units` of columns each.
+///
+/// Where all run at once, the time is that of one: its start and its warps' units. Else the device reads all the time, but for
+/// the start and the last blocks, of which half a round's time is lost; the second round's start still costs a little.
+pub(crate) fn gemv_warps(tiles: usize, units: usize, num_sms: usize, blocks_per_sm: &[u32; MAX_GEMV_WARPS]) -> usize {
     let cost = |warps: &usize| {
-        let slots = num_sms * blocks_per_sm[warps - 1] as usize;
-        let half_rounds = if tiles <= slots { 2 * slots } else { 2 * tiles + slots };
-        half_rounds * (2 * units.div_ceil(*warps) + GEMV_START_COST) * 1000 / slots
+        let (slots, own) = (num_sms * blocks_per_sm[warps - 1] as usize, 2 * units.div_ceil(*warps));
+        match tiles <= slots {
+            true => 2 * (own + GEMV_START_COST) * 1000,
+            false => (2 * tiles + slots) * own * 1000 / slots + (2 * GEMV_START_COST + 2) * 1000,
+        }
     };
     let fits = |warps: &usize| blocks_per_sm[warps - 1] > 0;
     (1..=MAX_GEMV_WARPS.min(units)).filter(fits).min_by_key(cost).unwrap_or(1)
 }
 
-/// Bytes of a warp's ring of weights in the matrix-vector kernels of sm_80 and later: `GEMV_DEPTH` slots of
-/// `kernels/include/quant_gemv.cuh`.
-pub(super) fn gemv_ring_bytes(format: PlaneFormat) -> usize {
-    let slot = format.planes().total();
-    if format.is_half() { 0 } else { (8704 / slot).clamp(3, 6) * slot }
-}
-
 /// Tiles of a matrix-vector launch.
-pub(super) fn gemv_blocks(rows: usize) -> usize {
+pub(crate) fn gemv_blocks(rows: usize) -> usize {
     rows.div_ceil(TILE_ROWS)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, MAX_GEMV_WARPS, gemv_ring_bytes, gemv_warps, tile_plan, tile_shapes};
-    use crate::repack::PlaneFormat;
-    use quant::GgmlType;
+    use super::{Limits, gemv_warps, tile_plan, tile_shapes};
 
     const H200: Limits =
         Limits { slots: [264, 264, 264, 264, 250, 240, 231, 224], partial_bytes: 32 << 20, arrivals: 8192 };
@@ -230,22 +223,25 @@ mod tests {
     }
 
     #[test]
-    fn rings_fit_the_shared_memory_of_sm_80() {
-        assert_eq!(gemv_ring_bytes(PlaneFormat::of(GgmlType::Q6_K).unwrap()), 10_080);
-        for format in PlaneFormat::all() {
-            assert!(MAX_GEMV_WARPS * gemv_ring_bytes(format) <= 163 << 10, "{format:?}");
-        }
-    }
-
-    #[test]
     fn small_matrices_get_more_warps_a_tile() {
         // 25 warps fit.
         let blocks = std::array::from_fn(|i| 25 / (i as u32 + 1));
-        assert_eq!(gemv_warps(&[2048], 8, 132, &blocks), 8);
-        assert_eq!(gemv_warps(&[2048], 2, 132, &blocks), 2);
-        assert_eq!(gemv_warps(&[4096], 56, 132, &blocks), 12);
-        assert_eq!(gemv_warps(&[14_336, 14_336], 16, 132, &blocks), 4);
-        assert!(gemv_warps(&[128_256], 16, 132, &blocks) <= 2);
-        assert_eq!(gemv_warps(&[64], 1, 40, &blocks), 1);
+        assert_eq!(gemv_warps(128, 8, 132, &blocks), 8);
+        assert_eq!(gemv_warps(128, 2, 132, &blocks), 2);
+        assert_eq!(gemv_warps(256, 56, 132, &blocks), 12);
+        assert_eq!(gemv_warps(4, 1, 40, &blocks), 1);
+    }
+
+    /// What was fastest on an H100.
+    #[test]
+    fn large_matrices_have_blocks_that_come_and_go() {
+        let fitting = |warps: u32| std::array::from_fn(|i| warps / (i as u32 + 1));
+        // Q4_K: gate and up of an 8B, its qkv and output matrices; gate and up of a 1B.
+        let chosen = [(1792, 16), (384, 16), (256, 16), (1024, 8)]
+            .map(|(tiles, units)| gemv_warps(tiles, units, 132, &fitting(32)));
+        assert_eq!(chosen, [16, 8, 16, 4]);
+        // Q6_K, Q8_0.
+        assert_eq!(gemv_warps(1792, 16, 132, &fitting(23)), 4);
+        assert_eq!([1792, 384].map(|tiles| gemv_warps(tiles, 32, 132, &fitting(32))), [16, 8]);
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     error::CudaError,
     ops::{
         act_out::{ActOut, ActQ8},
-        matmul::{ActivationKind, Matrix, Planes},
+        matmul::{ActivationKind, MAX_PAIR_WARPS, Matrix, Planes},
     },
 };
 
@@ -14,8 +14,6 @@ use super::{Grouping, Routes, TILE_ROWS, padded_rows, refuse};
 
 /// Tiles of rows of a block on tensor cores, a warp each.
 const BLOCK_TILES: usize = 8;
-/// Warps of other blocks at most. The same for any number of pairs, so that sums are too.
-const MAX_WARPS: usize = 4;
 
 /// Experts' products, with the kernels of their matrices' formats.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +71,7 @@ impl ExpertMatmul {
     #[must_use]
     pub fn activation_kind(matrix: &Matrix, grouping: Grouping) -> ActivationKind {
         match grouping {
-            Grouping::Few => matrix.format().activation(),
+            Grouping::Single | Grouping::Few => matrix.format().activation(),
             Grouping::Many => ActivationKind::Half,
         }
     }
@@ -121,12 +119,15 @@ impl ExpertMatmul {
             chunks: chunks as u32,
             pairs_per_input: call.pairs_per_input as u32,
         };
+        let units = chunks / matrices[0].format().planes().span;
         let (kernels, row_tiles) = (matrices[0].kernels(), call.rows.div_ceil(TILE_ROWS));
+        let num_blocks = matrices.len() * row_tiles * call.pairs;
         let (kernel, blocks, warps) = match call.routes.grouping {
-            Grouping::Few => {
-                let warps = (chunks / matrices[0].format().planes().span).clamp(1, MAX_WARPS);
-                (&kernels.experts, row_tiles, warps)
+            Grouping::Single => {
+                let warps = kernels.expert.warps(num_blocks, chunks, device.info().num_sms as usize);
+                (&kernels.expert.kernel, row_tiles, warps as usize)
             }
+            Grouping::Few => (&kernels.experts, row_tiles, units.clamp(1, MAX_PAIR_WARPS)),
             Grouping::Many => (&kernels.expert_tiles, row_tiles.div_ceil(BLOCK_TILES), BLOCK_TILES),
         };
         let tiles = call.routes.grouping.max_tiles(call.pairs, call.num_experts);

@@ -27,6 +27,8 @@ pub const MAX_PAIRS: usize = 65_535;
 /// How many pairs of an expert share a tile, and so what multiplies them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grouping {
+    /// One: a single token's, whose experts differ. As few, but a matrix-vector product each.
+    Single,
     /// Few: quantized weights are multiplied by int8, four columns at a time.
     Few,
     /// Many: weights become f16, on tensor cores.
@@ -34,16 +36,21 @@ pub enum Grouping {
 }
 
 impl Grouping {
-    /// Tensor cores are worth it where an expert has so many pairs as a tile for few.
+    /// For tokens that pass `num_used` experts each. Tensor cores are worth it where an expert has so many pairs as a tile for few.
     #[must_use]
-    pub fn of(pairs: usize, num_experts: usize) -> Self {
-        if pairs >= Self::Few.tile_pairs() * num_experts { Self::Many } else { Self::Few }
+    pub fn of(tokens: usize, num_used: usize, num_experts: usize) -> Self {
+        match tokens {
+            1 => Self::Single,
+            _ if tokens * num_used >= Self::Few.tile_pairs() * num_experts => Self::Many,
+            _ => Self::Few,
+        }
     }
 
     /// Pairs of a tile.
     #[must_use]
     pub fn tile_pairs(self) -> usize {
         match self {
+            Self::Single => 1,
             Self::Few => 8,
             Self::Many => 32,
         }
@@ -111,7 +118,7 @@ mod tests {
             for pairs in [1_usize, 7, 8, 9, 64, 500, 4096] {
                 // As many experts as can have a pair too many for their whole tiles.
                 let ragged = num_experts.min(pairs);
-                for grouping in [Grouping::Few, Grouping::Many] {
+                for grouping in [Grouping::Single, Grouping::Few, Grouping::Many] {
                     let tiles = ragged + (pairs - ragged) / grouping.tile_pairs();
                     assert!(tiles <= grouping.max_tiles(pairs, num_experts), "{pairs} pairs, {num_experts} experts");
                 }
