@@ -9,6 +9,7 @@ use super::{report, root};
 const OP_OF_KERNEL: &[(&str, &str)] = &[
     ("attention_decode", "attention"),
     ("attention_prefill", "attention"),
+    ("attention_wide", "attention"),
     ("matmul_init", "matmul"),
     ("matmul_mixed", "matmul"),
     ("moe_route", "moe"),
