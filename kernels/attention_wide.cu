@@ -30,9 +30,10 @@ static __device__ __forceinline__ bool find_work(SplitWork& work, const WideArgs
     work.seq = tile.seq;
     work.token = a.cu_seqlens[tile.seq] + tile.first + at;
     unsigned len = a.seq_lens[tile.seq];
-    work.end_token = end_visible(a, len - (a.cu_seqlens[tile.seq + 1] - work.token), len);
+    unsigned position = len - (a.cu_seqlens[tile.seq + 1] - work.token);
+    work.end_token = end_visible(a, position, len);
     work.table = a.block_tables + a.table_starts[tile.seq];
-    return work.divide(args.d);
+    return work.divide(args.d, position);
 }
 
 // HD columns of keys and VD of values over the warps.

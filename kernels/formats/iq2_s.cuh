@@ -97,6 +97,7 @@ static __device__ const unsigned GRID_IQ2_S[1024] = {
 struct GridIQ2_S {
     static constexpr unsigned LEN = 1024;
     static constexpr unsigned VALUES = 0x002b1908u;
+    static constexpr bool HELD = true;
     static __device__ __forceinline__ const unsigned* grid() { return GRID_IQ2_S; }
     static __device__ __forceinline__ unsigned shared(unsigned i) { return GRID_IQ2_S[i]; }
 };

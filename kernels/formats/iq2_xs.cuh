@@ -54,6 +54,11 @@ static __device__ const unsigned GRID_IQ2_XS[512] = {
 struct GridIQ2_XS {
     static constexpr unsigned LEN = 512;
     static constexpr unsigned VALUES = 0x002b1908u;
+#if __CUDA_ARCH__ >= 800
+    static constexpr bool HELD = false;  // one register too many
+#else
+    static constexpr bool HELD = true;
+#endif
     static __device__ __forceinline__ const unsigned* grid() { return GRID_IQ2_XS; }
     static __device__ __forceinline__ unsigned shared(unsigned i) { return GRID_IQ2_XS[i]; }
 };

@@ -33,6 +33,7 @@ static __device__ const unsigned GRID_IQ2_XXS[256] = {
 struct GridIQ2_XXS {
     static constexpr unsigned LEN = 256;
     static constexpr unsigned VALUES = 0x002b1908u;
+    static constexpr bool HELD = true;
     static __device__ __forceinline__ const unsigned* grid() { return GRID_IQ2_XXS; }
     static __device__ __forceinline__ unsigned shared(unsigned i) { return GRID_IQ2_XXS[i]; }
 };

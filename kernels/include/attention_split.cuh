@@ -50,17 +50,17 @@ struct SplitWork {
         // Asked for at once, not one after the other.
         token = args.a.cu_seqlens[seq];
         table = args.a.block_tables + args.a.table_starts[seq];
-        return end_token != 0 && divide(args);
+        return end_token != 0 && divide(args, end_token - 1);
     }
 
-    // The same when `end_token` is known: which heads, and which part of the keys.
-    __device__ __forceinline__ bool divide(const DecodeArgs& args) {
+    // The same for a query whose position and `end_token` are known: which heads, and which part of the keys.
+    __device__ __forceinline__ bool divide(const DecodeArgs& args, unsigned position) {
         unsigned group = args.a.num_heads / args.a.num_kv_heads, tiles = (group + TILE_HEADS - 1) / TILE_HEADS;
         kv_head = blockIdx.x / tiles;
         unsigned first = blockIdx.x % tiles * TILE_HEADS;
         first_head = kv_head * group + first;
         num_heads = group - first < TILE_HEADS ? group - first : TILE_HEADS;
-        first_token = first_visible(args.a, end_token - 1);
+        first_token = first_visible(args.a, position);
         unsigned from = first_token / KV_BLOCK, end = (end_token + KV_BLOCK - 1) / KV_BLOCK;
         unsigned per_split = (end - from + args.splits - 1) / args.splits;
         if (per_split < args.min_blocks) per_split = args.min_blocks;

@@ -33,29 +33,28 @@ struct MoeMatmulArgs {
 // What a block works on: 16 rows of an expert and some pairs.
 struct PairTile {
     const QuantPlanes& planes;
-    size_t row_tile;      // in the planes
-    unsigned first_row;   // in a row of `out`
-    unsigned num_rows;    // of the tile
+    size_t row_tile;  // in the planes
+    unsigned expert;
+    unsigned second;  // whether in the second matrix
+    unsigned row;     // of the expert
+    unsigned num_rows;
     unsigned count;
-    float scale;          // of the expert's matrix
-    const float* bias;    // of the rows, or null
 };
 
 // Of an expert's tile of rows in the first or second matrix.
 static __device__ __forceinline__ PairTile pair_tile(const MoeMatmulArgs& args, uint4 tile, unsigned second, unsigned row_tile) {
     unsigned row_tiles = (args.rows + 15u) >> 4, row = row_tile * 16u;
-    const float *bias = args.bias[second], *scale = args.scale[second];
-    if (bias != nullptr) bias += (size_t)tile.x * args.rows + row;
-    size_t at = (size_t)tile.x * row_tiles + row_tile;
-    return {args.planes[second], at, (second ? args.rows : 0u) + row, min(args.rows - row, 16u), tile.z, scale != nullptr ? scale[tile.x] : 1.0f, bias};
+    return {args.planes[second], (size_t)tile.x * row_tiles + row_tile, tile.x, second, row, min(args.rows - row, 16u), tile.z};
 }
 
 // What is left of a pair's product with row `row` of the tile.
 static __device__ __forceinline__ void store_pair(const MoeMatmulArgs& args, const PairTile& tile, unsigned pair, unsigned row, float sum) {
-    sum *= tile.scale;
+    row += tile.row;
+    const float *scale = args.scale[tile.second], *bias = args.bias[tile.second];
+    if (scale != nullptr) sum *= scale[tile.expert];
     if (args.weights != nullptr) sum *= args.weights[pair];
-    if (tile.bias != nullptr) sum += tile.bias[row];
-    args.out[(size_t)pair * args.out_stride + tile.first_row + row] = sum;
+    if (bias != nullptr) sum += bias[(size_t)tile.expert * args.rows + row];
+    args.out[(size_t)pair * args.out_stride + (tile.second ? args.rows : 0u) + row] = sum;
 }
 
 // Adds up the lanes and warps and writes every pair's 16 rows.

@@ -81,8 +81,9 @@ template <class G, int HIGH_BITS> struct Grid8 : BitsPart {
     }
     static __device__ __forceinline__ void choose(unsigned entry, unsigned signs, int b, unsigned* a) {
         unsigned which = entry | (shift_left(signs, 2 - b) & 0x44444444u);
-        a[0] = choose_bytes(held(G::VALUES), opposite(G::VALUES), which);
-        a[1] = choose_bytes(held(G::VALUES), opposite(G::VALUES), which >> 16);
+        unsigned values = G::HELD ? held(G::VALUES) : G::VALUES;
+        a[0] = choose_bytes(values, opposite(G::VALUES), which);
+        a[1] = choose_bytes(values, opposite(G::VALUES), which >> 16);
     }
     static __device__ __forceinline__ void words(const Lane& u, int b, int h, unsigned* a) { choose(grid_entry(G::grid(), place(u, b, h)), u.signs[h], b, a); }
     static __device__ __forceinline__ int dot(const Lane& u, int b, int h, const unsigned* q) {

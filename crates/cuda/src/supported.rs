@@ -1,6 +1,6 @@
 //! What the kernels do not compute, in one place: a model that needs it is refused before anything is loaded.
 
-use model::{Activation, DecoderSpec, Ffn, LayerSpec, Mask, Norm, QkNorm, Residual, Values};
+use model::{Activation, DecoderSpec, Ffn, LayerSpec, Norm, QkNorm, Residual, Values};
 
 use crate::error::CudaError;
 
@@ -35,8 +35,6 @@ fn missing(norm: Norm, layer: &LayerSpec) -> Option<&'static str> {
             "layer norms of the blocks' outputs",
         ),
         (has_layer_norms && attention.qk_norm == QkNorm::AllHeads, "layer norms of all heads as one vector"),
-        // The kernels take such a mask; no golden model was computed with it on a GPU yet.
-        (matches!(attention.mask, Mask::Symmetric { .. }), "windows on both sides of a token"),
         (residual.is_parallel() && matches!(ffn, Ffn::Moe(_)), "experts beside attention"),
         (matches!(ffn, Ffn::Plain { activation: Activation::ClampedSwiglu, .. }), "a clamped SwiGLU without a gate"),
         (

@@ -69,6 +69,7 @@ fn check_encoder(model: &'static str, golden: &str, kv_types: &[(KvType, &'stati
             ] {
                 worst = worst.max(largest_difference(&found, &floats(name)));
             }
+            eprintln!("{model}, {text}: {} tokens, worst so far {worst:.5}", ids.len());
             steps.push(step(alone.len() as u64, &ids, HiddenRows::All));
             alone.push(all);
         }
@@ -98,6 +99,16 @@ fn xlm_roberta() {
 fn nomic_bert() {
     check_encoder("nomic.f16", "nomic", &[(KvType::F16, F16)]);
     check_encoder("nomic_bert", "nomic_bert", &[(KvType::F16, F16)]);
+}
+
+#[test]
+fn gemma_embedding() {
+    check_encoder("gemma_embedding", "gemma_embedding", &[(KvType::F16, F16)]);
+}
+
+#[test]
+fn modern_bert() {
+    check_encoder("modern_bert", "modern_bert", &[(KvType::F16, F16)]);
 }
 
 #[test]
