@@ -85,8 +85,7 @@ impl TypeName {
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let folder = &source::checkpoint(&args.folder)?;
     if args.to_nf4 {
-        let options = FourBitOptions { four_bit: FourBit::Nf4, block_size: 64, nested: true };
-        return Ok(convert::to_four_bit(folder, args.output.path(), &options)?);
+        return write_nf4(folder, args.output.path());
     }
     let options = ConvertOptions {
         out_type: args.outtype.out_type(),
@@ -103,6 +102,12 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     bar.finish();
     report(&converted?);
     Ok(())
+}
+
+/// Writes a checkpoint with 4-bit weights as transformers loads them with bitsandbytes.
+pub(crate) fn write_nf4(folder: &Path, out: &Path) -> anyhow::Result<()> {
+    let options = FourBitOptions { four_bit: FourBit::Nf4, block_size: 64, nested: true };
+    Ok(convert::to_four_bit(folder, out, &options)?)
 }
 
 /// Says which files there are now.

@@ -91,6 +91,18 @@ fn a_folder_merged_in_4_bits_is_served() {
 }
 
 #[test]
+fn quantize_writes_the_same_4_bits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let base = data(BASE).display().to_string();
+    run(folder.path(), &["convert", &base, "-o", "a", "--to-nf4"]).expect("a folder");
+    run(folder.path(), &["quantize", "--to-nf4", &base, "b"]).expect("a folder");
+    let weights = |name: &str| fs::read(folder.path().join(name).join("model.safetensors")).expect("weights");
+    assert!(weights("a") == weights("b"), "the two commands write other weights");
+    let refused = run(folder.path(), &["quantize", "--to-nf4", &base, "c", "Q4_K_M"]).expect_err("a type too many");
+    assert!(refused.contains("FOLDER OUT-FOLDER; there are 3"), "{refused}");
+}
+
+#[test]
 fn an_adapter_is_merged_into_the_4_bit_base_it_was_trained_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let adapter = folder.path().join("lora_model");

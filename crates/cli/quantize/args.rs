@@ -60,6 +60,12 @@ pub(crate) struct QuantizeArgs {
     /// Quantize what is quantized already, which loses twice
     #[arg(long)]
     pub(super) allow_requantize: bool,
+    /// Write a folder with bitsandbytes' 4-bit weights of a Hugging Face model instead: `--to-nf4 FOLDER OUT-FOLDER`
+    #[arg(long, conflicts_with_all = [
+        "imatrix", "tensor_type", "tensor_type_file", "pure", "leave_output_tensor", "output_tensor_type",
+        "token_embedding_type", "prune_layers", "keep_split", "override_kv", "allow_requantize", "overwrite", "dry_run",
+    ])]
+    to_nf4: bool,
     /// Replace the output if it exists
     #[arg(long)]
     pub(super) overwrite: bool,
@@ -81,6 +87,15 @@ pub(super) struct Positional {
 impl QuantizeArgs {
     pub(super) fn positional(&self) -> anyhow::Result<Positional> {
         understand(&self.words)
+    }
+
+    /// The folder to read and the one to write with `--to-nf4`.
+    pub(super) fn nf4_folders(&self) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
+        match &self.words[..] {
+            _ if !self.to_nf4 => Ok(None),
+            [folder, out] => Ok(Some((folder.into(), out.into()))),
+            words => bail!("--to-nf4 takes two words, FOLDER OUT-FOLDER; there are {}", words.len()),
+        }
     }
 }
 

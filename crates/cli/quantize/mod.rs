@@ -12,15 +12,19 @@ use quantize::{FileType, Imatrix, Options, Override, Plan, RunOptions};
 use self::args::Positional;
 pub(crate) use self::args::QuantizeArgs;
 use crate::{
+    convert::write_nf4,
     inspect::write_out,
     logging::{self, LogFormat},
     progress::{LoadBar, Work},
-    source::is_same_file,
+    source::{self, is_same_file},
 };
 
 /// Quantizes a file and prints what became of it.
 pub(crate) fn run(args: &QuantizeArgs) -> anyhow::Result<()> {
     logging::init(LogFormat::Text);
+    if let Some((folder, out)) = args.nf4_folders()? {
+        return write_nf4(&source::checkpoint(&folder)?, &out);
+    }
     let positional = args.positional()?;
     let mut gguf = open(&positional.input)?;
     args.override_kv.iter().for_each(|overrides| overrides.apply(gguf.metadata_mut()));
