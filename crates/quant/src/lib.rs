@@ -28,5 +28,6 @@ pub use isa::{Isa, Kernel};
 pub use panel::{Layout, Panel, Precision, dot_floats};
 pub use prefetch::prefetch;
 pub use superblock::{
-    LANES, Lanes, Superblock, as_floats, as_floats_mut, as_lanes, as_lanes_mut, untouched, untouched_lanes,
+    LANES, Lanes, MAPPED_BYTES, Superblock, as_floats, as_floats_mut, as_lanes, as_lanes_mut, untouched,
+    untouched_lanes,
 };

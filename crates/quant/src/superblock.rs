@@ -12,8 +12,9 @@ pub(crate) const GROUP_LEN: usize = SUPERBLOCK_LEN / LANES;
 #[repr(C, align(64))]
 pub struct Lanes(pub [f32; LANES]);
 
-/// Smaller requests may be met with memory that was used before and has to be cleared: glibc maps none below 32 MiB.
-const MAPPED_BYTES: usize = if cfg!(target_env = "gnu") { 33 << 20 } else { 0 };
+/// What [`untouched`] asks for at least. Smaller requests may be met with memory that was used before and has to be cleared:
+/// glibc maps none below 32 MiB.
+pub const MAPPED_BYTES: usize = if cfg!(target_env = "gnu") { 33 << 20 } else { 0 };
 
 /// `len` zeros that the system makes when they are first touched: gigabytes take no time, and only what is used takes
 /// memory. `None` where memory does not suffice.
