@@ -3,7 +3,7 @@
 use crate::{
     GgmlType,
     block::BlockFormat,
-    encode::{EncodeBlock, extreme, fit},
+    encode::{EncodeBlock, fit},
     f32_to_f16,
     float16::read_f16,
 };
@@ -28,7 +28,7 @@ impl BlockFormat<32, 2, 34> for Q8_0 {
 impl EncodeBlock<32, 34> for Q8_0 {
     #[inline(always)]
     fn encode(x: &[f32; 32], _importance: Option<&[f32; 32]>) -> [u8; 34] {
-        let d = extreme(x).abs() / 127.0;
+        let d = largest_magnitude(x) / 127.0;
         let inverse = fit::inverse(d);
         let mut block = [0; 34];
         block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
@@ -37,4 +37,17 @@ impl EncodeBlock<32, 34> for Q8_0 {
         }
         block
     }
+}
+
+/// Halves compared element by element, so that vectors do it: the order of magnitudes does not matter.
+#[inline(always)]
+fn largest_magnitude(x: &[f32; 32]) -> f32 {
+    // NaN counts for nothing.
+    let mut largest = x.map(|x| if x.abs() > 0.0 { x.abs() } else { 0.0 });
+    for half in [16, 8, 4, 2, 1] {
+        for i in 0..half {
+            largest[i] = if largest[i + half] > largest[i] { largest[i + half] } else { largest[i] };
+        }
+    }
+    largest[0]
 }
